@@ -1,0 +1,31 @@
+"""Why an act was refused. Each door maps these to its own language: HTTP status, close code, exit status, SSH reason."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """Base of all refusals. `str(refusal)` is for the person who asked: what happened, why, what to do next."""
+
+
+class Invalid(Refused):
+    """What was sent does not fit; nothing was stored."""
+
+
+class NotAllowed(Refused):
+    """The caller may not do this."""
+
+
+class NotFound(Refused):
+    """There is no such thing, or the caller may not know that there is."""
+
+
+class Conflict(Refused):
+    """It does not fit the present state: a name taken, a host offline, a fingerprint that changed."""
+
+
+class TooMany(Refused):
+    """A limit was reached; `retry_after_s` says when to come back."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
