@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tunnels.files import private_file
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 Network = IPv4Network | IPv6Network
 
@@ -228,22 +230,3 @@ def secret_key(config: Config) -> str:
         return config.secret_key
     prepare_data_dir(config)
     return private_file(config.data_dir / "secret_key", lambda: secrets.token_urlsafe(48).encode()).decode()
-
-
-def private_file(path: Path, make: Any) -> bytes:
-    """The content of `path`; when it is missing it is made (0600) from `make()`, atomically, so that two processes agree."""
-    if not path.exists():
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(make())
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(draft, path)
-            except FileExistsError:
-                pass  # another process was first: its content counts
-        finally:
-            draft.unlink()
-    return path.read_bytes()

@@ -71,7 +71,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does it, from where. An empty person is a machine, a command or a stranger; an empty address is this machine."""
+    """Who does it, from where. No person: a machine, a command or a stranger; no address: this machine."""
 
     person: str = ""
     address: str = ""
@@ -111,7 +111,7 @@ def record(
     """
     if not connection.in_atomic_block:
         raise RuntimeError("an audit event is written in its act's own transaction")
-    # SQLite's transactions are IMMEDIATE: we hold the write lock, so nobody else appends between this read and the write.
+    # SQLite's transactions are IMMEDIATE: we hold the write lock, so nobody appends between this read and the write.
     last = AuditEvent.objects.order_by("-sequence").values_list("sequence", "hash").first()
     entry = AuditEvent(
         sequence=last[0] + 1 if last else 1,

@@ -1,4 +1,4 @@
-"""Why an act was refused. Each door maps these to its own language: HTTP status, close code, exit status, SSH reason."""
+"""Why an act was refused. Each door maps these to its own language: HTTP status, close code, SSH reason."""
 
 from __future__ import annotations
 
