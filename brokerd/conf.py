@@ -99,8 +99,8 @@ def _positive(text: str) -> int:
     return seconds
 
 
-def _setting(name: str, default: str, parse: Any, help: str) -> Any:
-    return field(metadata={"name": name, "default": default, "parse": parse, "help": help})
+def _setting(name: str, default: str, parse: Any, meaning: str) -> Any:
+    return field(metadata={"name": name, "default": default, "parse": parse, "meaning": meaning})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,13 +177,14 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+NAMES_OF_THE_AGENT = frozenset({"BROKERD_TOKEN"})
 SECRETS = frozenset({"BROKERD_SECRET_KEY"})
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration of this process. ConfigError names the setting that is wrong. Touches no file but `NAME_FILE`s."""
+    """This process's configuration. ConfigError names the setting that is wrong. Reads no file but `NAME_FILE`s."""
     known = {item.metadata["name"] for item in fields(Config)}
-    for name in environ:
+    for name in environ.keys() - NAMES_OF_THE_AGENT:
         if name.startswith("BROKERD_") and name.removesuffix("_FILE") not in known:
             raise ConfigError(f"{name}: no such setting; the README lists them")
     values = {item.name: _value(item.metadata, environ) for item in fields(Config)}

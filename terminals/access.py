@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 
 class Capability(StrEnum):
@@ -40,7 +40,7 @@ class HostFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrantFacts:
-    """One standing grant. Exactly one of `person`/`group` is set, and exactly one of `host` (an id), `tag`, `all_hosts`."""
+    """One standing grant: to one `person` or `group`, on one `host` (an id), `tag` or `all_hosts`."""
 
     id: int
     person: str | None
@@ -63,6 +63,15 @@ class Decision:
     grant: int | None = None
 
 
+def client_address(text: str | None) -> IPv4Address | IPv6Address | None:
+    """Where a person sits, as grants compare it: IPv4 in IPv6 clothes (`::ffff:...`) is IPv4. None when unknown."""
+    try:
+        address = ip_address(text or "")
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def decide(
     *,
     person: PersonFacts,
@@ -81,13 +90,18 @@ def decide(
         return Decision(False, f"{person.name} is disabled")
     if host.state != "approved":
         return Decision(False, f"host {host.name} is {host.state}")
-    closest = (0, f"no grant gives {person.name} access to {host.name}")
+    closest = (0, no_grant(person.name, host.name))
     for grant in grants:
         step, missing = _judge(grant, person, host, login, capability, address, now)
         if not missing:
             return Decision(True, f"grant {grant.id} allows it", grant.id)
         closest = max(closest, (step, missing), key=lambda pair: pair[0])
     return Decision(False, closest[1])
+
+
+def no_grant(person: str, host: str) -> str:
+    """Why somebody whom no grant lets near a host is refused."""
+    return f"no grant gives {person} access to {host}"
 
 
 def applies(
@@ -126,7 +140,7 @@ def _judge(
 ) -> tuple[int, str]:
     """How many of the conditions this grant meets before the first that it misses, and what that one lacks."""
     conditions = (
-        (is_for(grant, person) and covers(grant, host), f"no grant gives {person.name} access to {host.name}"),
+        (is_for(grant, person) and covers(grant, host), no_grant(person.name, host.name)),
         (login in grant.logins, f"grant {grant.id} does not cover login {login}"),
         (capability in grant.capabilities, f"grant {grant.id} does not give {capability}"),
         (is_current(grant, now), f"grant {grant.id} is not valid at this time"),

@@ -121,8 +121,6 @@ class Session(models.Model):
     node = models.CharField(max_length=32)
     address = models.GenericIPAddressField()
     """Where the person sat when it opened; a grant's networks are judged by it for as long as it lives."""
-    web_login = models.CharField(max_length=64, default="", blank=True)
-    """SHA-256 of the portal login (cookie) that opened it; logging out there ends it."""
     grant = models.ForeignKey(Grant, null=True, on_delete=models.SET_NULL)
     """The grant that allowed it at its opening."""
     stated_reason = models.CharField(max_length=200, default="", blank=True)
@@ -131,6 +129,8 @@ class Session(models.Model):
     ended_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=200, default="", blank=True)
     """Why it ended, for people."""
+    ended_by = models.CharField(max_length=32, default="", blank=True)
+    """The person who ended it; empty when nobody did. A node that holds a session whose row has ended lets go of it."""
     bytes_in = models.PositiveBigIntegerField(default=0)
     bytes_out = models.PositiveBigIntegerField(default=0)
 

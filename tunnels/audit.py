@@ -80,10 +80,10 @@ class Actor:
 OPERATOR = Actor()
 """Whoever runs management commands on the broker itself, and the broker's own doing."""
 
-_listeners: set[Callable[[], None]] = set()
+_listeners: set[Callable[[], object]] = set()
 
 
-def subscribe(listener: Callable[[], None]) -> Callable[[], None]:
+def subscribe(listener: Callable[[], object]) -> Callable[[], None]:
     """Call `listener`, in the committing thread, after each committed event of this process. Returns the undo."""
     _listeners.add(listener)
     return lambda: _listeners.discard(listener)

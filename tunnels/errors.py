@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class Refused(Exception):
     """Base of all refusals. `str(refusal)` is for the person who asked: what happened, why, what to do next."""
+
+    def __init__(self, message: str, *, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause or message
+        """For the audit, which may say more than the one who asked is told."""
+        self.unwritten: list[Callable[[], object]] = []
+        """Audit entries of the acts that this refusal went through; `tunnels.acts` writes them."""
 
 
 class Invalid(Refused):

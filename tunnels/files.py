@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 
 def private_file(path: Path, make: Callable[[], bytes]) -> bytes:
-    """The content of `path`; when it is missing it is made (0600) from `make()`, atomically, so that two processes agree."""
+    """The content of `path`; if missing it is made (0600) from `make()`, atomically, so that two processes agree."""
     if not path.exists():
         draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -18,10 +19,8 @@ def private_file(path: Path, make: Callable[[], bytes]) -> bytes:
                 file.write(make())
                 file.flush()
                 os.fsync(file.fileno())
-            try:
+            with contextlib.suppress(FileExistsError):  # another process was first: its content counts
                 os.link(draft, path)
-            except FileExistsError:
-                pass  # another process was first: its content counts
         finally:
             draft.unlink()
     return path.read_bytes()

@@ -63,14 +63,15 @@ class AgentFacts:
     tunnel_port: int
 
 
-def refuse_agent(agent: AgentFacts, *, username: str) -> str | None:
-    """Why a connection that proved possession of this host's key is turned away; None when it may stay."""
+def refuse_agent(agent: AgentFacts) -> str | None:
+    """Why a connection that proved possession of this host's key is turned away; None when it may stay.
+
+    The name that it gave does not matter: the key says who connects, and a host that was renamed must not be stranded.
+    """
     if agent.state == "pending":
         return f"enrollment of {agent.name} is waiting for approval"
     if agent.state != "approved":
         return f"enrollment of {agent.name} was {agent.state}"
-    if username != agent.name:
-        return f"this key belongs to {agent.name}, not to the name that was given"
     return None
 
 

@@ -1,0 +1,71 @@
+# `make run` and `make test` do everything on a fresh machine; see README.md.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+STATIC_SOURCES := $(shell find static -type f -not -path 'static/vendor/*')
+DEV_SOURCES := brokerd tunnels terminals tests bench tools manage.py
+
+.PHONY: run test check format bench assets screenshots clean
+
+run: $(VENV)/.runtime staticfiles/.done
+	@$(BIN)/python tools/run.py
+
+test: $(VENV)/.dev staticfiles/.done
+	@tools/test_needs.sh
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	@$(BIN)/ruff check $(DEV_SOURCES)
+	@$(BIN)/ruff format --check $(DEV_SOURCES)
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --fix $(DEV_SOURCES)
+	@$(BIN)/ruff format $(DEV_SOURCES)
+
+bench: $(VENV)/.dev staticfiles/.done
+	@tools/test_needs.sh
+	@$(BIN)/python -m bench $(ARGS)
+
+assets: staticfiles/.done
+
+# New pins after a change of requirements*.in
+lock: $(VENV)/.dev
+	@for name in requirements requirements-dev requirements-node; do \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --custom-compile-command "make lock" $$name.in -o $$name.txt || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) node_modules static/vendor staticfiles
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "brokerd needs Python 3.11 or newer; set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV) || { echo "cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.runtime: requirements.txt | $(BIN)/python
+	@echo "installing Python packages"
+	@$(PIP) install --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements.txt | $(BIN)/python
+	@echo "installing Python packages for development"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@ $(VENV)/.runtime
+
+node_modules/.done: package.json package-lock.json requirements-node.txt | $(BIN)/python
+	@command -v npm >/dev/null || [ -x $(BIN)/npm ] || { \
+	  echo "npm is missing; installing Node.js into the virtual environment"; \
+	  $(PIP) install --require-hashes -r requirements-node.txt; }
+	@echo "installing browser assets"
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --ignore-scripts --silent --no-audit --no-fund
+	@touch $@
+
+# The secret key signs nothing here: it keeps this step from making a data directory.
+staticfiles/.done: node_modules/.done tools/vendor.py $(STATIC_SOURCES) brokerd/storage.py | $(BIN)/python
+	@[ -e $(VENV)/.runtime ] || [ -e $(VENV)/.dev ] || $(MAKE) --no-print-directory $(VENV)/.runtime
+	@$(BIN)/python tools/vendor.py
+	@BROKERD_SECRET_KEY=collecting-static-files-needs-no-real-key \
+	  $(BIN)/python manage.py collectstatic --clear --noinput --verbosity 0
+	@touch $@

@@ -1,0 +1,43 @@
+"""The REST API: mounts the routers of both apps; the shapes of its refusals are in `problems`."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest
+from ninja import NinjaAPI
+from ninja.parser import Parser
+
+import tunnels.api
+from brokerd import problems
+
+
+class BoundedParser(Parser):
+    """Django looks at Content-Length only; a chunked body has none."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        if len(request.body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+            raise RequestDataTooBig
+        return json.loads(request.body)
+
+
+api = NinjaAPI(
+    title="brokerd",
+    version="1",
+    description="Browser terminals for machines behind NAT. Refusals are `application/problem+json` (RFC 9457).",
+    openapi_url="/openapi.json",
+    docs_url="/docs",
+    urls_namespace="api",
+    parser=BoundedParser(),
+)
+problems.install(api)
+api.add_router("/enrollments", tunnels.api.router)
+if find_spec("terminals.api"):  # until it is there
+    import terminals.api
+
+    for prefix, router in getattr(terminals.api, "routers", []):
+        api.add_router(prefix, router)

@@ -1,0 +1,55 @@
+"""What the commands share: refusals as one line and exit 1, and how hosts are named on a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from tunnels.errors import NotFound, Refused
+from tunnels.models import Host, State
+
+
+class ActCommand(BaseCommand):
+    """A command that calls acts: `act(**options)` does the work, and a `Refused` out of it becomes the error line."""
+
+    requires_system_checks = []
+
+    def act(self, **options: Any) -> None:
+        raise NotImplementedError
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self.act(**options)
+        except Refused as refused:
+            raise CommandError(str(refused)) from refused
+
+
+def argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`parse` for argparse's `type=`: its ValueError as the message of the usage error."""
+    import argparse
+
+    def convert(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert
+
+
+def tag(text: str) -> tuple[str, str]:
+    """`k=v`. ValueError on anything else."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is not a tag: write key=value")
+    return key, value
+
+
+def host_named(name: str, *states: State) -> Host:
+    """The host called `name` in the first of `states` that has one; the newest where several were turned away."""
+    for state in states:
+        if host := Host.objects.filter(name=name, state=state).order_by("-requested_at").first():
+            return host
+    raise NotFound(f"there is no {' or '.join(states)} host {name}; list_hosts shows all")

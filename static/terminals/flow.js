@@ -1,0 +1,215 @@
+// Offsets of the two byte streams of a terminal session: what was received, parsed and acknowledged of the output,
+// and what was typed, sent and acknowledged of the input. Pure: knows no socket, no DOM and no clock.
+//
+// Offsets are absolute and counted from the start of the session; a Number holds them exactly below 2^53.
+
+const KIB = 1024;
+
+/** Parsed bytes after which an acknowledgement is worth a message (the broker's window is 128 KiB by default). */
+export const ACK_EVERY_BYTES = 16 * KIB;
+/** Largest binary message sent; the broker refuses incoming messages over 64 KiB. */
+export const SLICE_BYTES = 16 * KIB;
+/** Sent and unacknowledged input that a paste may have in flight, and all that is kept while disconnected. */
+export const INPUT_WINDOW_BYTES = 64 * KIB;
+/** Up to here input counts as typed by hand and does not wait for the window. */
+export const TYPED_BYTES = 256;
+/** Largest paste that is queued while connected. */
+export const QUEUE_BYTES = 16 * KIB * KIB;
+
+/** The output side of one terminal session, over all its websockets. */
+export class OutputFlow {
+  #received = 0;
+  #parsed = 0;
+  #acked = 0;
+  #ackEvery = ACK_EVERY_BYTES;
+  #replay = null;
+
+  /** The next byte wanted. Received bytes that are not parsed yet wait in the terminal's queue: not wanted again. */
+  get received() {
+    return this.#received;
+  }
+
+  get parsed() {
+    return this.#parsed;
+  }
+
+  /** Whether the byte that is parsed next is old, so that replies of the emulator must not be typed. */
+  get replaying() {
+    return this.#replay !== null && this.#parsed >= this.#replay.from && this.#parsed < this.#replay.until;
+  }
+
+  /** A small window asks for more frequent acknowledgements; otherwise it would stall below the threshold. */
+  setWindow(windowBytes) {
+    this.#ackEvery = Math.max(1, Math.min(ACK_EVERY_BYTES, Math.floor(windowBytes / 4)));
+  }
+
+  /**
+   * The broker says which byte comes next. Answers how that joins what is on the screen: "continues", "skips"
+   * (bytes are missing) or "restarts" (older bytes come again, so the screen must be cleared first).
+   */
+  resume(offset) {
+    const known = this.#received;
+    if (offset < known || this.#parsed === known) this.#parsed = offset;
+    this.#received = offset;
+    this.#acked = offset;
+    if (offset === known) return "continues";
+    return offset > known ? "skips" : "restarts";
+  }
+
+  startReplay(until) {
+    this.#replay = { from: this.#received, until };
+  }
+
+  /** Bytes arrived. Answers parts to write, cut where a replay ends, each with the offset after its last byte. */
+  receive(bytes) {
+    const from = this.#received;
+    this.#received += bytes.length;
+    const cut = this.#replay === null ? 0 : this.#replay.until - from;
+    if (cut <= 0 || cut >= bytes.length) return [{ bytes, end: this.#received }];
+    return [
+      { bytes: bytes.subarray(0, cut), end: from + cut },
+      { bytes: bytes.subarray(cut), end: this.#received },
+    ];
+  }
+
+  /** Bytes up to `to` will not come. */
+  skip(to) {
+    this.#received = Math.max(this.#received, to);
+  }
+
+  markParsed(end) {
+    if (end > this.#parsed && end <= this.#received) this.#parsed = end;
+  }
+
+  /** The offset to acknowledge now, or null. `idle`: nothing more to parse, so acknowledge any remainder. */
+  takeAck(idle = false) {
+    const unacked = this.#parsed - this.#acked;
+    if (unacked <= 0 || (!idle && unacked < this.#ackEvery)) return null;
+    this.#acked = this.#parsed;
+    return this.#acked;
+  }
+}
+
+/** The input side: a queue of bytes that keeps what is not acknowledged, so that it can be sent again. */
+export class InputQueue {
+  #chunks = []; // bytes from #acked to #end
+  #acked = 0;
+  #sent = 0;
+  #end = 0;
+  #joined = false; // whether an answer of the broker has fixed the offsets
+
+  get acked() {
+    return this.#acked;
+  }
+
+  /** Bytes that have not reached the host, as far as this side knows. */
+  get waiting() {
+    return this.#end - this.#acked;
+  }
+
+  /** Adds bytes; false when there is no room, and then nothing is added. */
+  push(bytes, connected) {
+    const room = (connected ? QUEUE_BYTES : INPUT_WINDOW_BYTES) - this.waiting;
+    if (bytes.length > room) return false;
+    if (bytes.length > 0) this.#chunks.push(bytes);
+    this.#end += bytes.length;
+    return true;
+  }
+
+  /** Drops what was not sent yet (a paste under way) and says how many bytes that were. */
+  dropUnsent() {
+    const dropped = this.#end - this.#sent;
+    this.#chunks = this.#sent > this.#acked ? [this.#read(this.#acked, this.#sent)] : [];
+    this.#end = this.#sent;
+    return dropped;
+  }
+
+  /** The next message to send, or null when all is sent or a paste has to wait for acknowledgements. */
+  next() {
+    const length = Math.min(SLICE_BYTES, this.#end - this.#sent);
+    if (length === 0) return null;
+    const inFlight = this.#sent - this.#acked;
+    if (inFlight + length > INPUT_WINDOW_BYTES && length > TYPED_BYTES) return null;
+    const slice = this.#read(this.#sent, this.#sent + length);
+    this.#sent += length;
+    return slice;
+  }
+
+  /** Input bytes before `offset` have reached the host. False for an offset that was never sent. */
+  acknowledge(offset) {
+    if (offset > this.#sent) return false;
+    if (offset > this.#acked) this.#discard(offset - this.#acked);
+    return true;
+  }
+
+  /**
+   * A new websocket: `offset` input bytes have reached the host, the rest goes out again. Where somebody else has
+   * typed in between, our offsets mean nothing any more: everything is dropped. Answers the number of bytes dropped.
+   */
+  resume(offset) {
+    if (!this.#joined) {
+      this.#rebase(offset);
+      return 0;
+    }
+    if (offset >= this.#acked && offset <= this.#sent) {
+      this.#discard(offset - this.#acked);
+      this.#sent = offset;
+      return 0;
+    }
+    const dropped = this.forget();
+    this.#rebase(offset);
+    return dropped;
+  }
+
+  /** Drops everything: another browser has the terminal. The next answer fixes the offsets anew. */
+  forget() {
+    const dropped = this.waiting;
+    this.#chunks = [];
+    this.#end = this.#sent = this.#acked;
+    this.#joined = false;
+    return dropped;
+  }
+
+  #rebase(offset) {
+    this.#end = offset + this.waiting;
+    this.#acked = this.#sent = offset;
+    this.#joined = true;
+  }
+
+  #discard(count) {
+    this.#acked += count;
+    while (count > 0) {
+      const first = this.#chunks[0];
+      if (first.length > count) {
+        this.#chunks[0] = first.subarray(count);
+        return;
+      }
+      count -= first.length;
+      this.#chunks.shift();
+    }
+  }
+
+  /** The bytes from one absolute offset to another, without a copy where they lie in one chunk. */
+  #read(from, to) {
+    let at = this.#acked;
+    const parts = [];
+    for (const chunk of this.#chunks) {
+      const start = Math.max(from - at, 0);
+      const stop = Math.min(to - at, chunk.length);
+      if (start < stop) parts.push(chunk.subarray(start, stop));
+      at += chunk.length;
+      if (at >= to) break;
+    }
+    return parts.length === 1 ? parts[0] : concatenate(parts, to - from);
+  }
+}
+
+function concatenate(parts, length) {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

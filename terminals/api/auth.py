@@ -1,0 +1,105 @@
+"""Who calls: a portal login (cookie, with CSRF for unsafe methods) or a personal API token. The only way to tell.
+
+    router = Router(auth=callers(Scope.HOSTS))
+
+    @router.get("")
+    def list_hosts(request: HttpRequest) -> ...:
+        caller = caller_of(request)
+
+A token acts as its owner and never as more: its scopes only narrow. Views are synchronous: finding the caller asks the
+database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja.errors import AuthenticationError
+from ninja.security import HttpBearer
+from ninja.security.session import SessionAuth
+from ninja.utils import check_csrf
+
+from terminals.api_tokens import Scope, authenticate
+from terminals.models import Person
+from tunnels.audit import Actor
+from tunnels.errors import NotAllowed
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An active person, from where, and what their token is limited to (empty: nothing)."""
+
+    person: Person
+    address: str
+    scopes: frozenset[str] = frozenset()
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(person=self.person.username, address=self.address)
+
+    @property
+    def is_admin(self) -> bool:
+        return self.person.is_superuser
+
+    def require_scope(self, scope: Scope) -> None:
+        if self.scopes and scope not in self.scopes:
+            raise NotAllowed(f"this token is not made for {scope}; make one with that scope")
+
+    def require_admin(self) -> None:
+        if not self.is_admin:
+            raise NotAllowed("only an admin may do this")
+
+    def require_auditor(self) -> None:
+        if not self.person.is_auditor:
+            raise NotAllowed("only an auditor may do this")
+
+
+def caller_of(request: HttpRequest) -> Caller:
+    """Whoever passed `callers`. Anything else is a mistake of ours, and fails."""
+    caller = getattr(request, "auth", None)
+    if not isinstance(caller, Caller):
+        raise TypeError("this route has no caller: give its router auth=callers(...)")
+    return caller
+
+
+class ByToken(HttpBearer):
+    """`Authorization: Bearer TOKEN`. A header that does not fit is refused, whatever cookie came along."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        self.scope = scope
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if "Authorization" not in request.headers:
+            return None
+        if (caller := super().__call__(request)) is None:
+            raise AuthenticationError
+        return caller
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        address = request.META["REMOTE_ADDR"]
+        found = authenticate(token, timezone.now(), address=address)
+        if found is None:
+            return None
+        caller = Caller(found.person, address, frozenset(found.scopes))
+        caller.require_scope(self.scope)
+        return caller
+
+
+class ByLogin(SessionAuth):
+    """The portal's cookie. A form or script of another site has it sent along too: hence the CSRF token."""
+
+    def __call__(self, request: HttpRequest) -> Caller | None:
+        if not isinstance(request.user, Person) or not request.user.is_active:
+            return None
+        if check_csrf(request):
+            raise NotAllowed("the CSRF token is missing or wrong: send the cookie's value as X-CSRFToken")
+        return Caller(request.user, request.META["REMOTE_ADDR"])
+
+
+def callers(scope: Scope) -> list[Any]:
+    """For `Router(auth=...)`: a token that is made for `scope`, or a portal login. Anybody else gets 401."""
+    return [ByToken(scope), ByLogin()]

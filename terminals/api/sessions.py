@@ -1,0 +1,171 @@
+"""REST for terminal sessions: open one, attach to it again, look at it, end it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from ninja import Field, Query, Router, Schema
+from pydantic import ConfigDict
+
+from terminals import live
+from terminals.api.auth import Caller, caller_of, callers
+from terminals.api.pages import Paging, page
+from terminals.api_tokens import Scope
+from terminals.models import Session
+from terminals.protocol import MAX_SIZE, Role
+from terminals.sessions import end_session, open_session
+from tunnels.errors import Conflict, NotAllowed, NotFound
+
+router = Router(tags=["sessions"], auth=callers(Scope.SESSIONS))
+
+
+class SessionIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    host: str = Field(max_length=63)
+    login: str = Field(max_length=64)
+    cols: int = Field(80, ge=1, le=MAX_SIZE)
+    rows: int = Field(24, ge=1, le=MAX_SIZE)
+    reason: str = Field("", max_length=200, description="why you open it, for the audit")
+
+
+class TicketIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role = Role.DRIVER
+
+
+class TicketOut(Schema):
+    ticket: str = Field(description="one use, within 30 s")
+    socket: str = Field(description="absolute ws(s) URL; subprotocol brokerd.terminal.v1")
+
+
+class OpenedOut(TicketOut):
+    id: UUID
+
+
+class SessionOut(Schema):
+    id: UUID
+    person: str
+    host: str
+    login: str
+    way: str
+    state: str = Field(description="live or ended")
+    started: datetime
+    ended: datetime | None
+    reason: str = Field(description="why it ended")
+    viewers: int
+    bytes_in: int
+    bytes_out: int
+    recording: None = Field(None, description="sessions are not recorded yet")
+
+
+class SessionPage(Schema):
+    items: list[SessionOut]
+    next: str | None
+
+
+@router.post("", response={201: OpenedOut}, summary="Open a terminal session")
+def open_(request: HttpRequest, body: SessionIn) -> Any:
+    caller = caller_of(request)
+    terminals = live.current()
+    terminals.check_room(caller.person.username)
+    session = open_session(
+        person=caller.person,
+        host_name=body.host,
+        login=body.login,
+        node=terminals.node,
+        address=caller.address,
+        is_online=terminals.is_online,
+        stated_reason=body.reason,
+    )
+    web_login = None if "Authorization" in request.headers else request.session.session_key
+    ticket = terminals.start(session, cols=body.cols, rows=body.rows, web_login=web_login)
+    return 201, {"id": session.id, **_attachable(request, session, ticket)}
+
+
+@router.get("", response=SessionPage, summary="List terminal sessions, newest first")
+def list_sessions(request: HttpRequest, paging: Query[Paging], live: bool | None = None) -> Any:
+    """Your own; all of them for admins and auditors."""
+    rows = _visible(caller_of(request))
+    if live is not None:
+        rows = rows.filter(ended_at__isnull=live)
+    return page(rows, paging, by=["-started_at", "id"], show=_shown)
+
+
+@router.get("/{session_id}", response=SessionOut, summary="One terminal session")
+def read_session(request: HttpRequest, session_id: UUID) -> Any:
+    return _shown([_find(caller_of(request), session_id)])[0]
+
+
+@router.delete("/{session_id}", response={204: None}, summary="End a terminal session")
+def end(request: HttpRequest, session_id: UUID) -> Any:
+    """Its owner or an admin. The terminal closes at once."""
+    caller = caller_of(request)
+    session = _find(caller, session_id)
+    is_owner = session.person_id == caller.person.pk
+    if not is_owner and not caller.is_admin:
+        raise NotAllowed("only its owner or an admin may end a terminal session")
+    reason = "ended by its owner" if is_owner else f"ended by {caller.person.username}"
+    if not end_session(session_id=session.id, reason=reason, actor=caller.actor):
+        raise Conflict("this terminal has ended already")
+    return 204, None
+
+
+@router.post("/{session_id}/tickets", response=TicketOut, summary="A ticket to attach to a live terminal")
+def make_ticket(request: HttpRequest, session_id: UUID, body: TicketIn) -> Any:
+    """Its owner only: after a reload, in another window, from another browser."""
+    caller = caller_of(request)
+    session = _find(caller, session_id)
+    if session.person_id != caller.person.pk:
+        raise NotAllowed("only its owner may attach to this terminal")
+    if session.ended_at is not None:
+        raise Conflict(f"this terminal has ended: {session.reason}")
+    ticket = live.current().mint(session=session.id, person=caller.person.username, role=body.role)
+    return _attachable(request, session, ticket)
+
+
+def _visible(caller: Caller) -> QuerySet[Session]:
+    rows = Session.objects.select_related("person", "host")
+    if caller.is_admin or caller.person.is_auditor:
+        return rows
+    return rows.filter(person=caller.person)
+
+
+def _find(caller: Caller, session_id: UUID) -> Session:
+    session = _visible(caller).filter(pk=session_id).first()
+    if session is None:
+        raise NotFound("there is no such terminal session of yours")
+    return session
+
+
+def _attachable(request: HttpRequest, session: Session, ticket: str) -> dict[str, str]:
+    scheme = "wss" if request.is_secure() else "ws"
+    return {"ticket": ticket, "socket": f"{scheme}://{request.get_host()}/ws/sessions/{session.id}"}
+
+
+def _shown(rows: Sequence[Session]) -> list[dict[str, Any]]:
+    return [_as_dict(row) for row in rows]
+
+
+def _as_dict(row: Session) -> dict[str, Any]:
+    terminal = live.find(row.id)
+    return {
+        "id": row.id,
+        "person": row.person.username,
+        "host": row.host.name,
+        "login": row.login,
+        "way": row.way,
+        "state": "live" if row.ended_at is None else "ended",
+        "started": row.started_at,
+        "ended": row.ended_at,
+        "reason": row.reason,
+        "viewers": len(terminal.viewers) if terminal else 0,
+        "bytes_in": terminal.input_offset if terminal else row.bytes_in,
+        "bytes_out": terminal.ring.head if terminal else row.bytes_out,
+    }

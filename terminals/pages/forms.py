@@ -1,0 +1,139 @@
+"""The portal's forms: they turn text into typed values. Whether an act takes those is the act's to say."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import Group
+
+from terminals.access import Capability
+from terminals.api_tokens import MEANING, Scope
+from terminals.models import Person
+from terminals.pages.times import DurationField, MomentField
+from tunnels.audit import Event
+from tunnels.models import Host
+
+_SEPARATORS = re.compile(r"[\s,]+")
+_PLAIN = {"autocapitalize": "none", "autocomplete": "off", "spellcheck": "false"}
+
+
+def text(**attrs: str) -> forms.TextInput:
+    """For names and the like, which no browser should correct."""
+    return forms.TextInput(attrs={**_PLAIN, **attrs})
+
+
+class WordsField(forms.CharField):
+    """Several values, with commas or blanks between them."""
+
+    def clean(self, value: str | None) -> list[str]:
+        return [word for word in _SEPARATORS.split(super().clean(value)) if word]
+
+
+class TagsField(forms.CharField):
+    """`key=value`, one a line or with commas between them."""
+
+    def clean(self, value: str | None) -> dict[str, str]:
+        pairs = [pair.strip().partition("=") for pair in re.split(r"[,\n]", super().clean(value)) if pair.strip()]
+        if any(not dash for _, dash, _ in pairs):
+            raise forms.ValidationError("Write tags as key=value, with commas between them.")
+        return {key.strip(): held.strip() for key, _, held in pairs}
+
+
+class RowField(forms.CharField):
+    """The row that a name means; None when left empty."""
+
+    def __init__(self, model: Any, by: str, what: str, **kwargs: Any) -> None:
+        super().__init__(required=False, **kwargs)
+        self._model, self._by, self._what = model, by, what
+
+    def clean(self, value: str | None) -> Any:
+        if not (name := super().clean(value)):
+            return None
+        rows = self._model.objects.approved() if self._model is Host else self._model.objects.all()
+        if (row := rows.filter(**{self._by: name}).first()) is None:
+            raise forms.ValidationError(f"There is no {self._what} of that name.")
+        return row
+
+
+class EnrollmentTokenForm(forms.Form):
+    name = forms.CharField(
+        max_length=64,
+        widget=text(placeholder="Berlin office"),
+        help_text="What it is for. People see it, machines do not.",
+    )
+    host_name = forms.CharField(
+        max_length=63,
+        required=False,
+        label="Host name",
+        widget=text(placeholder="any"),
+        help_text="The only name that it may enroll.",
+    )
+    uses = forms.IntegerField(min_value=1, max_value=10_000, initial=1)
+    expires = DurationField(initial="30m", widget=text(), help_text="30m, 8h, 7d")
+    tags = TagsField(required=False, widget=text(placeholder="site=berlin, kind=pi"))
+    auto_approve = forms.BooleanField(
+        required=False, label="Approve at once", help_text="Whoever holds the token then gets a machine in unseen."
+    )
+
+
+class GrantForm(forms.Form):
+    person = RowField(Person, "username", "person", widget=text(list="people"))
+    group = RowField(Group, "name", "group", widget=text(list="groups"))
+    host = RowField(Host, "name", "approved host", widget=text(list="hosts"))
+    tag = forms.CharField(required=False, max_length=200, widget=text(list="tags", placeholder="site=berlin"))
+    all_hosts = forms.BooleanField(required=False, label="All hosts")
+    logins = WordsField(widget=text(placeholder="root, pi"))
+    capabilities = forms.MultipleChoiceField(
+        choices=[(item.value, item.value) for item in Capability],
+        initial=[Capability.TERMINAL.value],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    valid_from = MomentField(label="From", widget=text(placeholder="now"))
+    valid_until = MomentField(
+        label="Until", widget=text(placeholder="for ever"), help_text="8h, 7d or 2026-01-31T18:00Z"
+    )
+    networks = WordsField(
+        required=False,
+        label="From networks",
+        widget=text(placeholder="anywhere"),
+        help_text="10.0.0.0/8, 192.168.1.7/32",
+    )
+
+
+class ExplainForm(forms.Form):
+    person = RowField(Person, "username", "person", widget=text(list="people", required="required"))
+    host = RowField(Host, "name", "approved host", widget=text(list="hosts", required="required"))
+    login = forms.CharField(max_length=64, widget=text())
+    capability = forms.ChoiceField(choices=[(item.value, item.value) for item in Capability])
+    address = forms.GenericIPAddressField(required=False, label="From address", widget=text(placeholder="unknown"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        for name in ("person", "host"):
+            if name not in self.errors and cleaned.get(name) is None:
+                self.add_error(name, "This field is required.")
+        return cleaned
+
+
+class ApiTokenForm(forms.Form):
+    name = forms.CharField(max_length=64, widget=text(placeholder="backup script"))
+    scopes = forms.MultipleChoiceField(
+        required=False,
+        choices=[(scope.value, f"{scope}: {MEANING[scope]}") for scope in Scope],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None ticked: whatever you may do, except to make tokens or change the account.",
+    )
+    expires = MomentField(initial="90d", widget=text(placeholder="never"), help_text="8h, 90d or 2026-01-31T18:00Z")
+
+
+class AuditFilterForm(forms.Form):
+    event = forms.ChoiceField(required=False, choices=[("", "any"), *((event.value, event.value) for event in Event)])
+    person = forms.CharField(required=False, max_length=64, widget=text())
+    host = forms.CharField(required=False, max_length=63, widget=text())
+    outcome = forms.ChoiceField(required=False, choices=[("", "any"), ("ok", "ok"), ("refused", "refused")])
+    session = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    since = MomentField(looks_back=True, widget=text(placeholder="24h"))
+    until = MomentField(looks_back=True, widget=text(placeholder="now"))
+    before = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)

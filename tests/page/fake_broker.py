@@ -1,0 +1,321 @@
+"""A broker for the terminal page alone: one asyncio server that serves page, assets and REST, and speaks section 5.
+
+It does nothing by itself: a test says what the host prints and looks at what was typed. It holds the page to the
+contract, though: a message that breaks it is kept in `Broker.violations`, which the tests' teardown asserts empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import mimetypes
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+from django.template import Context, Engine, Library
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBPROTOCOL = "brokerd.terminal.v1"
+NONCE = "bm9uY2U"
+CSRF_TOKEN = "csrf-of-the-page"  # noqa: S105
+CSP = f"default-src 'self'; script-src 'self' 'nonce-{NONCE}'; style-src 'self' 'nonce-{NONCE}'"
+MESSAGE_BYTES = 64 * 1024
+WINDOW_BYTES = 128 * 1024
+SCALE_S = 10.0
+
+mimetypes.add_type("text/javascript", ".mjs")
+register = Library()
+
+
+@register.simple_tag
+def static(path: str) -> str:
+    return f"/static/{path}"
+
+
+def render_page(host: str, login: str) -> bytes:
+    if not settings.configured:
+        settings.configure()
+    engine = Engine(dirs=[str(ROOT / "templates")], libraries={"static": __name__})
+    context = Context({"host": host, "login": login, "csrf_token": CSRF_TOKEN, "request": {"csp_nonce": NONCE}})
+    return engine.get_template("terminals/terminal.html").render(context).encode()
+
+
+async def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Polls `condition`; fails the test with `what` at the deadline."""
+    try:
+        async with asyncio.timeout(SCALE_S):
+            while not condition():
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"waited in vain: {what}") from None
+
+
+class Socket:
+    """One websocket of the page, from its attach to its close."""
+
+    def __init__(self, protocol: ServerProtocol, writer: asyncio.StreamWriter, attach: dict) -> None:
+        self.protocol, self.writer, self.attach = protocol, writer, attach
+        self.texts: list[dict] = []
+        self.sent = 0
+        self.acked = 0
+
+    def send(self, message: dict | bytes) -> None:
+        if isinstance(message, bytes):
+            self.protocol.send_binary(message)
+        else:
+            self.protocol.send_text(json.dumps(message).encode())
+        self.flush()
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.protocol.send_close(code, reason)
+        self.flush()
+
+    def cut(self) -> None:
+        """As when a cable is pulled: no close frame."""
+        self.writer.transport.abort()
+
+    def flush(self) -> None:
+        for data in self.protocol.data_to_send():
+            if data:
+                self.writer.write(data)
+
+
+@dataclass
+class Session:
+    """What the broker keeps of one terminal session."""
+
+    id: str
+    output: bytearray = field(default_factory=bytearray)
+    typed: bytearray = field(default_factory=bytearray)
+    socket: Socket | None = None
+    acks_input: bool = True
+    ack_log: list[int] = field(default_factory=list)
+    resizes: list[tuple[int, int]] = field(default_factory=list)
+
+    def print(self, data: bytes) -> None:
+        """The host prints; sent at once, whatever the window (`flood` respects it)."""
+        self.output += data
+        if self.socket is not None:
+            self._send_from(self.socket, self.socket.sent, len(self.output))
+
+    async def flood(self, data: bytes, chunk: int = 8192) -> None:
+        """The host prints as fast as the window allows."""
+        start = len(self.output)
+        self.output += data
+        while (at := self.socket.sent) < start + len(data):
+            room = WINDOW_BYTES - (at - self.socket.acked)
+            if room <= 0:
+                before = self.socket.acked
+                await wait_until(lambda: self.socket.acked > before, f"an ack after {before} at {at}")  # noqa: B023
+                continue
+            self._send_from(self.socket, at, min(at + min(room, chunk), len(self.output)))
+            await self.socket.writer.drain()
+
+    def _send_from(self, socket: Socket, start: int, end: int) -> None:
+        for at in range(start, end, MESSAGE_BYTES):
+            socket.send(bytes(self.output[at : min(at + MESSAGE_BYTES, end)]))
+        socket.sent = end
+
+
+class Broker:
+    """Serves the page on a free loopback port."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.attaches: list[dict] = []
+        self.requests: list[tuple[str, str, dict]] = []
+        self.violations: list[str] = []
+        self.problems: list[tuple[int, dict]] = []  # answers for the next REST calls
+        self.is_down = False
+        self.close_attach_with: list[tuple[int, str]] = []
+        self.shift_output = 0  # added to the wanted output offset, to act a broker that lost some
+        self.greeting: Callable[[Session, Socket, dict], None] | None = None
+        self.host, self.login = "web1", "root"
+        self._tickets: dict[str, str] = {}
+        self._count = 0
+        self._tasks: set[asyncio.Task] = set()
+
+    @property
+    def session(self) -> Session:
+        return list(self.sessions.values())[-1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hosts/{self.host}/terminal?login={self.login}"
+
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator[Broker]:
+        server = await asyncio.start_server(self._on_connection, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def live(self) -> Session:
+        """The newest session, once a page is attached to it."""
+        await wait_until(lambda: self.sessions and self.session.socket is not None, "a page that attaches")
+        return self.session
+
+    # HTTP
+
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if self.is_down:
+                writer.transport.abort()
+            elif b"upgrade: websocket" in head.lower():
+                await self._on_websocket(head, reader, writer)
+            else:
+                await self._on_http(head, reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the page went away, or the test is over: this task has no other owner to tell
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _on_http(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request, *lines = head.decode().splitlines()
+        method, target, _ = request.split()
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        status, kind, answer = self._answer(method, target.partition("?")[0], headers, body)
+        extra = f"Content-Security-Policy: {CSP}\r\n" if kind == "text/html" else ""
+        writer.write(
+            f"HTTP/1.1 {status} Status\r\nContent-Type: {kind}\r\nContent-Length: {len(answer)}\r\n"
+            f"Cache-Control: max-age=600\r\nConnection: close\r\n{extra}\r\n".encode()
+            + answer
+        )
+        await writer.drain()
+
+    def _answer(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, str, bytes]:
+        if path.startswith("/static/"):
+            file = ROOT / path.lstrip("/")
+            return 200, mimetypes.guess_type(file.name)[0] or "application/octet-stream", file.read_bytes()
+        if method == "POST":
+            status, answer = self._rest(path, headers, json.loads(body))
+            kind = "application/json" if status < 400 else "application/problem+json"
+            return status, kind, json.dumps(answer).encode()
+        if path == f"/hosts/{self.host}/terminal":
+            return 200, "text/html", render_page(self.host, self.login)
+        return 200, "text/html", b"<!doctype html><title>hosts</title>the list of hosts"
+
+    def _rest(self, path: str, headers: dict, body: dict) -> tuple[int, dict]:
+        self.requests.append(("POST", path, body))
+        if headers.get("x-csrftoken") != CSRF_TOKEN:
+            self.violations.append(f"{path}: no CSRF token")
+        if self.problems:
+            return self.problems.pop(0)
+        if path == "/api/v1/sessions":
+            self._count += 1
+            session = Session(f"s{self._count}")
+            self.sessions[session.id] = session
+            return 201, {"id": session.id, **self._ticket(session.id)}
+        session_id = path.removeprefix("/api/v1/sessions/").removesuffix("/tickets")
+        if session_id not in self.sessions:
+            return 404, {"title": "Not found", "detail": "There is no such terminal session.", "status": 404}
+        return 201, self._ticket(session_id)
+
+    def _ticket(self, session_id: str) -> dict:
+        ticket = f"t{len(self._tickets)}"
+        self._tickets[ticket] = session_id
+        return {"ticket": ticket, "socket": f"ws://127.0.0.1:{self.port}/ws/sessions/{session_id}"}
+
+    # The websocket
+
+    async def _on_websocket(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        protocol = ServerProtocol(subprotocols=[SUBPROTOCOL], max_size=MESSAGE_BYTES)
+        protocol.receive_data(head)
+        [request] = protocol.events_received()
+        protocol.send_response(protocol.accept(request))
+        writer.writelines(protocol.data_to_send())
+        socket: Socket | None = None
+        session: Session | None = None
+        parts: list[Frame] = []
+        try:
+            while protocol.state is not State.CLOSED and (data := await reader.read(1 << 16)):
+                protocol.receive_data(data)
+                for frame in protocol.events_received():
+                    if frame.opcode in (Opcode.CLOSE, Opcode.PING, Opcode.PONG):
+                        continue
+                    parts.append(frame)
+                    if not frame.fin:
+                        continue
+                    payload = b"".join(bytes(part.data) for part in parts)
+                    is_text = parts[0].opcode is Opcode.TEXT
+                    parts = []
+                    if socket is None:
+                        session, socket = self._on_attach(Socket(protocol, writer, json.loads(payload)))
+                    elif is_text:
+                        self._on_control(session, socket, json.loads(payload))
+                    else:
+                        self._on_input(session, socket, payload)
+                writer.writelines(chunk for chunk in protocol.data_to_send() if chunk)
+            if protocol.parser_exc is not None:
+                self.violations.append(f"websocket: {protocol.parser_exc}")
+        finally:
+            if session is not None and session.socket is socket:
+                session.socket = None
+
+    def _on_attach(self, socket: Socket) -> tuple[Session, Socket]:
+        attach = socket.attach
+        self.attaches.append(attach)
+        wanted = {"type", "ticket", "cols", "rows", "output_offset", "input_offset"}
+        if attach.get("type") != "attach" or set(attach) != wanted:
+            self.violations.append(f"attach: {attach}")
+        session = self.sessions[self._tickets.pop(attach["ticket"])]
+        if self.close_attach_with:
+            socket.close(*self.close_attach_with.pop(0))
+            return session, socket
+        offset = attach["output_offset"]
+        start = 0 if offset is None else min(offset + self.shift_output, len(session.output))
+        socket.send(
+            {
+                "type": "attached",
+                "session": session.id,
+                "role": "driver",
+                "cols": attach["cols"],
+                "rows": attach["rows"],
+                "output_offset": start,
+                "input_offset": len(session.typed),
+                "window": WINDOW_BYTES,
+                "head": len(session.output),
+            }
+        )
+        socket.sent = socket.acked = start
+        if offset is None and session.output:
+            socket.send({"type": "replay", "until": len(session.output)})
+        session.socket = socket
+        session._send_from(socket, start, len(session.output))
+        return session, socket
+
+    def _on_control(self, session: Session, socket: Socket, message: dict) -> None:
+        socket.texts.append(message)
+        kind = message["type"]
+        if kind == "ack":
+            if not socket.acked < message["offset"] <= socket.sent:
+                self.violations.append(f"ack {message['offset']}: acked {socket.acked}, sent {socket.sent}")
+            socket.acked = message["offset"]
+            session.ack_log.append(message["offset"])
+        elif kind == "resize":
+            session.resizes.append((message["cols"], message["rows"]))
+        elif kind == "ping":
+            socket.send({"type": "pong", "t": message["t"], "tunnel_ms": 4.2})
+        else:
+            self.violations.append(f"message: {message}")
+
+    def _on_input(self, session: Session, socket: Socket, data: bytes) -> None:
+        session.typed += data
+        if session.acks_input:
+            socket.send({"type": "input_ack", "offset": len(session.typed)})

@@ -1,0 +1,176 @@
+"""A real broker in a process of its own, on free ports of loopback, and its people."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+SCALE = float(os.environ.get("BROKERD_TEST_SCALE", "1"))
+PEOPLE = ("alice", "bob", "charlie", "auditor", "admin")
+PASSWORD = "correct horse battery"
+SEED = """
+import json
+from terminals.api_tokens import create_api_token
+from terminals.people import create_person
+from tunnels.audit import OPERATOR
+tokens = {}
+for name in %r:
+    person = create_person(
+        name=name, password=%r, admin=name == "admin", auditor=name == "auditor", actor=OPERATOR
+    )
+    tokens[name] = create_api_token(person=person, name="test", scopes=[], expires_at=None, actor=OPERATOR)[1]
+print("tokens " + json.dumps(tokens))
+"""
+
+
+def until(probe: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    """The first true answer of `probe`; AssertionError after one scaled deadline."""
+    deadline = time.monotonic() + seconds * SCALE
+    while time.monotonic() < deadline:
+        if answer := probe():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Broker:
+    data_dir: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    web_port: int = field(default_factory=free_port)
+    ssh_port: int = field(default_factory=free_port)
+    tokens: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.web_port}"
+
+    @property
+    def log(self) -> Path:
+        return self.data_dir / "broker.log"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("BROKERD_")}
+        return {
+            **kept,
+            "BROKERD_DATA_DIR": str(self.data_dir),
+            "BROKERD_WEB_BIND": f"127.0.0.1:{self.web_port}",
+            "BROKERD_SSH_BIND": f"127.0.0.1:{self.ssh_port}",
+            "BROKERD_OPEN_ENROLLMENT": "1",
+            **self.settings,
+        }
+
+    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            text=True,
+            capture_output=True,
+            check=check,
+            timeout=60 * SCALE,
+        )
+
+    def seed(self) -> None:
+        self.manage("migrate", "--verbosity", "0")
+        printed = self.manage("shell", "--no-imports", "-c", SEED % (PEOPLE, PASSWORD)).stdout
+        self.tokens = json.loads(printed.split("tokens ", 1)[1])
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve"], cwd=ROOT, env=self.environ, stdout=log, stderr=log
+            )
+        until(self.is_ready, f"broker is up; see {self.log}", 30)
+
+    def is_ready(self) -> bool:
+        assert self.process and self.process.poll() is None, self.log.read_text()
+        try:
+            return self.call("GET", "/readyz").status == 200
+        except OSError:
+            return False
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process
+        self.process.send_signal(number)
+        return self.process.wait(30 * SCALE)
+
+    def call(self, method: str, path: str, body: Any = None, person: str | None = None, **headers: str) -> Answer:
+        """One HTTP request; `person` sends that person's API token. Never raises for a status."""
+        data = json.dumps(body).encode() if body is not None and not isinstance(body, bytes) else body
+        if person:
+            headers["Authorization"] = f"Bearer {self.tokens[person]}"
+        if data is not None:
+            headers.setdefault("Content-Type", "application/json")
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20 * SCALE) as response:
+                return Answer(response.status, response.headers, response.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.headers, error.read())
+
+    def api(self, method: str, path: str, body: Any = None, person: str = "admin", status: int = 200) -> Any:
+        """A REST call that must answer `status`; its JSON."""
+        answer = self.call(method, "/api/v1" + path, body, person)
+        assert answer.status == status, (answer.status, answer.body)
+        return answer.json if answer.body else None
+
+    def host(self, name: str, person: str = "alice") -> dict[str, Any]:
+        return self.api("GET", f"/hosts/{name}", person=person)
+
+    def is_online(self, name: str, person: str = "alice") -> bool:
+        return bool(self.host(name, person)["online"])
+
+    def audit(self, event: str) -> list[dict[str, Any]]:
+        return self.api("GET", f"/audit?event={event}&limit=1000", person="auditor")["items"]
+
+    def rss(self) -> int:
+        """Resident bytes of the broker process."""
+        assert self.process
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+
+@contextmanager
+def running(data_dir: Path, **settings: str) -> Iterator[Broker]:
+    data_dir.mkdir(mode=0o700, exist_ok=True)
+    broker = Broker(data_dir, settings)
+    broker.seed()
+    broker.start()
+    try:
+        yield broker
+    finally:
+        if broker.process and broker.process.poll() is None:
+            broker.stop()

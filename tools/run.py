@@ -1,0 +1,148 @@
+"""`make run`: the broker on the embedded default, and an agent for this very machine, until Ctrl-C.
+
+Their logs go below the data directory, so that the lines printed here stay on the screen. Everything that is there
+already is kept: a second run changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from brokerd.conf import Address, Config, ConfigError, load, prepare_data_dir  # noqa: E402
+
+READY_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+
+
+def main() -> None:
+    os.umask(0o077)
+    os.environ.setdefault("BROKERD_OPEN_ENROLLMENT", "1")
+    try:
+        config = load()
+        prepare_data_dir(config)
+    except ConfigError as error:
+        sys.exit(f"brokerd: {error}")
+    signal.signal(signal.SIGTERM, _interrupt)
+    logs = config.data_dir / "log"
+    logs.mkdir(exist_ok=True)
+    manage("migrate", "--verbosity", "0")
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        broker = start(logs / "broker.log", "manage.py", "serve")
+        children.append(broker)
+        wait_until_ready(config, broker, logs / "broker.log")
+        announce(config, manage("make_first_admin").strip(), logs)
+        agent = start(logs / "agent.log", "-m", "tunnels.agent", *agent_options(config))
+        children.append(agent)
+        watch(broker, agent, logs)
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+    finally:
+        stop(children)
+
+
+def manage(*arguments: str, given: str | None = None) -> str:
+    """Run a management command; its complaint is ours."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, input=given, text=True, capture_output=True, check=False
+    )
+    if done.returncode:
+        sys.exit(done.stderr.strip() or f"manage.py {arguments[0]} failed")
+    return done.stdout
+
+
+def start(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """A child in a group of its own: Ctrl-C reaches us alone, and we stop the children in order."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def wait_until_ready(config: Config, broker: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if broker.poll() is not None:
+            sys.exit(last_line(log) or "the broker did not start")
+        if answers(config):
+            return
+        time.sleep(0.1)
+    sys.exit(f"the broker was not ready within {READY_TIMEOUT_S} s; see {log}")
+
+
+def answers(config: Config) -> bool:
+    host = "127.0.0.1" if config.web_bind.host in ("0.0.0.0", "::") else config.web_bind.host
+    url = f"http://{Address(host, config.web_bind.port)}/readyz"
+    # A broker for a public name answers to no other.
+    request = urllib.request.Request(url, headers={"Host": urlsplit(config.portal_url).netloc})
+    try:
+        with urllib.request.urlopen(request, timeout=2) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def announce(config: Config, password: str, logs: Path) -> None:
+    print(f"portal  {config.portal_url}")
+    if password:
+        print("login  admin")
+        print(f"password  {password}")
+        print("The password is shown only now. Change it on your account page.")
+    print(f"This machine waits for approval at {config.portal_url}/approvals/ (unless it was approved before).")
+    print(f"Logs are in {logs}. Ctrl-C stops the broker.", flush=True)
+
+
+def agent_options(config: Config) -> list[str]:
+    return ["--broker", config.portal_url, "--login-shell", "--state", str(config.data_dir / "agent")]
+
+
+def watch(broker: subprocess.Popen[bytes], agent: subprocess.Popen[bytes], logs: Path) -> NoReturn:
+    agent_runs = True
+    while True:
+        if broker.poll() is not None:
+            sys.exit(last_line(logs / "broker.log") or "the broker has stopped")
+        if agent_runs and agent.poll() is not None:
+            agent_runs = False
+            print(f"the agent of this machine has stopped: {last_line(logs / 'agent.log')}", flush=True)
+        time.sleep(0.5)
+
+
+def last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """The agent first, then the broker, which drains."""
+    for child in reversed(children):
+        if child.poll() is None:
+            child.terminate()
+        try:
+            child.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+#!/bin/sh
+# What the tests need beside Python: a real sshd, the stock ssh client, Chromium. Installs Debian's packages where it may.
+set -eu
+missing=""
+command -v ssh >/dev/null || missing="$missing openssh-client"
+[ -x /usr/sbin/sshd ] || command -v sshd >/dev/null || missing="$missing openssh-server"
+command -v chromium >/dev/null || missing="$missing chromium"
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "installing Debian packages:$missing"
+  log=$(mktemp)
+  if { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1
+  then rm -f "$log"; exit 0
+  fi
+  tail -n 5 "$log" >&2
+fi
+echo "missing:$missing; the tests that need them are skipped (with CI=true: fail). On Debian: apt-get install$missing" >&2

@@ -1,0 +1,157 @@
+"""The agent from start to stop: enroll, hold the tunnel, try again, for ever, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from tunnels.agent.account import Account
+from tunnels.agent.approval import Approval
+from tunnels.agent.backoff import Pace, delay_s, in_words
+from tunnels.agent.config import Config
+from tunnels.agent.enrollment import public_line, request_body
+from tunnels.agent.forward import Forward, NoServer, ask_host_keys
+from tunnels.agent.portal import Portal, is_loopback
+from tunnels.agent.say import Say
+from tunnels.agent.session import Sessions
+from tunnels.agent.shell import LoginShell
+from tunnels.agent.state import Broker, State, StateError
+from tunnels.agent.tunnel import Ending, Service, hold_tunnel
+
+MAX_SESSIONS = 20
+
+
+class Agent:
+    """One agent with one state directory. `run` returns only by exception."""
+
+    def __init__(self, config: Config, state: State, account: Account, *, pace: Pace, say: Say) -> None:
+        self._config = config
+        self._state = state
+        self._account = account
+        self._pace = pace
+        self._say = say
+        self._sessions = Sessions(account, limit=MAX_SESSIONS, hangup_s=pace.hangup)
+        self._approval = Approval(Portal(config.broker), state, self._request_body, pace=pace, say=say)
+        self._failures = 0
+
+    async def run(self) -> None:
+        """Cancelling closes the tunnel and ends all sessions, within seconds. Raises EnrollmentRefused, StateError."""
+        broker = self._known_broker()
+        try:
+            while True:
+                if broker is None:
+                    broker = await self._approval.obtain()
+                ending = await self._hold(broker)
+                if ending.ask_portal:
+                    self._approval.forget(broker)
+                await self._wait_after(ending)
+                broker = None if ending.ask_portal else broker
+        finally:
+            await self._sessions.end()
+
+    def _known_broker(self) -> Broker | None:
+        """The enrollment of an earlier start, if it was approved: then the tunnel needs no portal at all."""
+        broker = self._state.broker()
+        if broker and broker.url != self._config.broker:
+            folder = self._state.folder
+            raise StateError(f"{folder} belongs to the broker {broker.url}; for another broker give another --state")
+        return broker if broker and broker.state == "approved" else None
+
+    async def _hold(self, broker: Broker) -> Ending:
+        def on_up() -> None:
+            self._say(f"tunnel up as {broker.name} (tunnel port {broker.tunnel_port})")
+
+        service = self._service(broker)
+        return await hold_tunnel(broker, self._state.key(), service, pace=self._pace, on_up=on_up)
+
+    def _service(self, broker: Broker) -> Service:
+        if self._config.forward:
+            return Forward(self._config.forward)
+        return LoginShell(self._state.host_key(), broker.ca_public_key, self._sessions)
+
+    async def _wait_after(self, ending: Ending) -> None:
+        if ending.lived_s > self._pace.settled:
+            self._failures = 0
+        delay = delay_s(self._failures, random.random(), self._pace, ending.retry_after_s)  # noqa: S311 -- spreads load
+        self._failures += 1
+        what = "tunnel lost" if ending.lived_s else "no tunnel"
+        self._say(f"{what}: {ending.reason}, trying again in {in_words(delay)}")
+        await asyncio.sleep(delay)
+
+    async def _request_body(self) -> dict[str, Any]:
+        return request_body(
+            name=self._config.name,
+            public_key=_line(self._state.key()),
+            host_keys=await self._host_keys(),
+            login=self._account.login,
+            token=self._config.token,
+        )
+
+    async def _host_keys(self) -> list[str]:
+        """What hosts are known by: our own server's key, or those of the sshd, waiting until it answers."""
+        if self._config.forward is None:
+            return [_line(self._state.host_key())]
+        failures = 0
+        while True:
+            try:
+                return await ask_host_keys(self._config.forward)
+            except NoServer as error:
+                delay = delay_s(failures, random.random(), self._pace)  # noqa: S311 -- spreads load, no secret
+                if failures == 0:
+                    self._say(f"{error}; start it, or use --login-shell; trying again in {in_words(delay)}")
+                failures += 1
+                await asyncio.sleep(delay)
+
+
+def _line(key: Any) -> str:
+    return public_line(key.export_public_key("openssh").decode("ascii"))
+
+
+async def run_agent(config: Config, account: Account, *, say: Say, pace: Pace | None = None) -> None:
+    """Runs one agent until SIGTERM or SIGINT, then returns. StateError, EnrollmentRefused where it cannot go on."""
+    with State(config.state) as state:
+        url = urlsplit(config.broker)
+        if url.scheme != "https" and not is_loopback(url.hostname or ""):
+            say("warning: the broker's URL is not https: whoever sits in between can pose as the broker")
+        await _until_stopped(Agent(config, state, account, pace=pace or Pace(), say=say).run(), say)
+
+
+async def _until_stopped(running: Coroutine[Any, Any, None], say: Say) -> None:
+    task = asyncio.create_task(running)
+    told_to_stop = False
+
+    def stop() -> None:
+        nonlocal told_to_stop
+        told_to_stop = True
+        task.cancel()
+
+    with stopping_signals(stop):
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not told_to_stop:
+                raise
+            say("stopped")
+
+
+@contextmanager
+def stopping_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """A signal that was ignored when we were started stays ignored: `nohup`, and ^C for background jobs, rely on it."""
+    loop = asyncio.get_running_loop()
+    numbers = [number for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if not _is_ignored(number)]
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _is_ignored(number: signal.Signals) -> bool:
+    return signal.getsignal(number) == signal.SIG_IGN

@@ -1,0 +1,18 @@
+"""The agent's lines for people, on stdout; flushed at once, so that `make run` and journals show them live."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+Say = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Prints one line. What comes from outside is made harmless for the terminal that shows it."""
+    print("".join(letter if letter.isprintable() else "?" for letter in line), flush=True)
+
+
+def complain(line: str) -> None:
+    """The one line on stderr by which the program says why it stops."""
+    print(f"brokerd-agent: {line}", file=sys.stderr, flush=True)

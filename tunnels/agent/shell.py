@@ -1,0 +1,150 @@
+"""The login shell: an SSH server inside the tunnel, for machines without sshd and for users without root.
+
+It lets in whoever shows a user certificate that the broker's CA, pinned at first contact, signed for the very account
+that the agent runs as. Nothing else opens it, and nothing but shells and commands is served.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import asyncssh
+
+from tunnels.agent.session import Session, Sessions
+from tunnels.agent.valve import Link, Valve
+
+logger = logging.getLogger(__name__)
+
+ENCRYPTION = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"]
+WINDOW = 128 * 1024
+MAX_CONNECTIONS = 100
+LOGIN_S = 20
+RESTRICTIONS = "no-port-forwarding,no-X11-forwarding,no-agent-forwarding,no-user-rc"
+
+
+def trusted_authority(ca_public_key: str, login: str) -> asyncssh.SSHAuthorizedKeys:
+    """Who may log in, as the one line that sshd would have in `authorized_keys`.
+
+    The `principals` option matters: without it AsyncSSH takes a certificate that names no principal for anybody's.
+    """
+    return asyncssh.import_authorized_keys(f'cert-authority,principals="{login}",{RESTRICTIONS} {ca_public_key}\n')
+
+
+class _Door(asyncssh.SSHServer):
+    """One connection. Everything that is not overridden here is refused by AsyncSSH's defaults."""
+
+    def __init__(self, sessions: Sessions, authority: asyncssh.SSHAuthorizedKeys) -> None:
+        self._sessions = sessions
+        self._authority = authority
+        self._conn: asyncssh.SSHServerConnection
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._conn = conn
+
+    def begin_auth(self, username: str) -> bool:
+        """Always True: False would let `username` in unasked. For another login no key is authorised at all."""
+        if username == self._sessions.account.login:
+            self._conn.set_authorized_keys(self._authority)
+        return True
+
+    def session_requested(self) -> Session:
+        link: Link = self._conn.get_extra_info("link")
+        return Session(self._sessions, link.valve)
+
+
+class LoginShell:
+    """Serves shells of our own account over a tunnel; a `tunnel.Service`."""
+
+    def __init__(self, host_key: asyncssh.SSHKey, ca_public_key: str, sessions: Sessions) -> None:
+        self._host_key = host_key
+        self._authority = trusted_authority(ca_public_key, sessions.account.login)
+        self._sessions = sessions
+
+    async def listen(self, conn: asyncssh.SSHClientConnection, tunnel_port: int, outlet: Valve) -> None:
+        """Cancelling leaves the forward behind: close `conn`."""
+        await asyncssh.listen(
+            "localhost",
+            tunnel_port,
+            tunnel=_Entrance(conn, outlet),
+            server_factory=lambda: _Door(self._sessions, self._authority),
+            server_host_keys=[self._host_key],
+            encryption_algs=ENCRYPTION,
+            compression_algs=None,
+            encoding=None,
+            line_editor=False,
+            window=WINDOW,
+            login_timeout=LOGIN_S,
+            keepalive_interval=0,
+            public_key_auth=True,
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_host=None,
+            x509_trusted_certs=None,
+            x11_forwarding=False,
+            agent_forwarding=False,
+            allow_scp=False,
+            sftp_factory=None,
+        )
+
+
+class _Entrance:
+    """AsyncSSH's `tunnel` argument: turns connections of the remote forward into SSH connections, each with a link."""
+
+    def __init__(self, conn: asyncssh.SSHClientConnection, outlet: Valve) -> None:
+        self._conn = conn
+        self._outlet = outlet
+        self._open = 0
+
+    async def create_server(self, factory: Callable[[str, int], Any], host: str, port: int) -> asyncssh.SSHListener:
+        def accept(orig_host: str, orig_port: int) -> _InnerLink:
+            if self._open >= MAX_CONNECTIONS:
+                raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "too many connections")
+            try:
+                return _InnerLink(self, factory(orig_host, orig_port), (address_of(orig_host), orig_port))
+            except Exception as error:  # this call's root: an exception here would close the tunnel
+                logger.exception("connection refused")
+                raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "cannot serve this") from error
+
+        return await self._conn.create_server(accept, host, port)
+
+    def entered(self, link: Link) -> Callable[[], None]:
+        """Counts a connection; returns what undoes it."""
+        self._open += 1
+        unfollow = link.valve.follow(self._outlet)
+
+        def left() -> None:
+            self._open -= 1
+            unfollow()
+
+        return left
+
+
+class _InnerLink(Link):
+    """A link that is counted for as long as its connection lives."""
+
+    def __init__(self, entrance: _Entrance, inner: Any, origin: tuple[str, int]) -> None:
+        super().__init__(inner, origin)
+        self._entrance = entrance
+        self._leave: Callable[[], None] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self._leave = self._entrance.entered(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._leave:
+            self._leave()
+            self._leave = None
+        super().connection_lost(exc)
+
+
+def address_of(host: str) -> str:
+    """The originator as an address, which a certificate's `source-address` is checked against; 0.0.0.0 for none."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "127.0.0.1" if host == "localhost" else "0.0.0.0"  # noqa: S104 -- compared, not bound

@@ -1,0 +1,198 @@
+"""One tunnel: the SSH connection to the gateway and its remote forward, from dialling to its end, with the reason.
+
+The gateway proves itself by the keys pinned at first contact, we by our own key and nothing else: no agent, no
+password, no other key, no configuration file of OpenSSH. Trying again is `lifecycle`'s business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import asyncssh
+
+from tunnels.agent.backoff import Pace, retry_hint_s
+from tunnels.agent.state import Broker
+from tunnels.agent.threads import in_daemon_thread
+from tunnels.agent.valve import Link, Valve
+
+logger = logging.getLogger(__name__)
+
+ENCRYPTION = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"]
+CLOSE_S = 2.0
+ADDRESS_S = 8.0
+"""For one of several addresses of the gateway, so that a dead IPv6 route does not use up the time for IPv4."""
+WAITS_FOR_ADMIN = ("waiting for approval", "revoked", "rejected")
+
+
+class Service(Protocol):
+    """What the machine offers through its tunnel: a login shell, or the way to an sshd."""
+
+    async def listen(self, conn: asyncssh.SSHClientConnection, tunnel_port: int, outlet: Valve) -> None:
+        """Asks for the remote forward and answers its connections. ChannelListenError when the gateway refuses it.
+
+        `outlet` is held while the gateway does not take our bytes.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a tunnel ended, or why it never came up."""
+
+    reason: str
+    lived_s: float = 0.0
+    retry_after_s: float | None = None
+    ask_portal: bool = False
+    """The gateway does not know us as an approved host (any more): the enrollment has changed."""
+
+
+class _Client(asyncssh.SSHClient):
+    """Remembers what AsyncSSH tells only in passing: the key it refused, and why the connection ended."""
+
+    def __init__(self) -> None:
+        self.refused_key: str | None = None
+        self.error: Exception | None = None
+        self.up_since: float | None = None
+
+    def lived_s(self) -> float:
+        return 0.0 if self.up_since is None else time.monotonic() - self.up_since
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Only asked about keys that are not pinned."""
+        self.refused_key = key.get_fingerprint()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.error = exc
+
+
+class _Dialler:
+    """AsyncSSH's `tunnel` argument: connects by TCP, with a link in between; look-ups can be abandoned."""
+
+    link: Link | None = None
+
+    async def create_connection(
+        self, factory: Callable[[], Any], host: str, port: int
+    ) -> tuple[asyncio.BaseTransport, Any]:
+        loop = asyncio.get_running_loop()
+        found = await in_daemon_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        failure: OSError = OSError("no address")
+        for family, kind, protocol, _, address in found:
+            sock = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+            try:
+                async with asyncio.timeout(ADDRESS_S):
+                    await loop.sock_connect(sock, address)
+            except OSError as error:
+                sock.close()
+                failure = error
+                continue
+            except BaseException:
+                sock.close()
+                raise
+            return await self._start(loop, factory(), sock)
+        raise failure
+
+    async def _start(
+        self, loop: asyncio.AbstractEventLoop, conn: Any, sock: socket.socket
+    ) -> tuple[asyncio.BaseTransport, Any]:
+        link = self.link = Link(conn)
+        transport, _ = await loop.create_connection(lambda: link, sock=sock)  # type: ignore[type-var]
+        return transport, conn
+
+
+async def hold_tunnel(
+    broker: Broker, key: asyncssh.SSHKey, service: Service, *, pace: Pace, on_up: Callable[[], None]
+) -> Ending:
+    """Dials, forwards, and returns how it ended. Cancelling closes the connection: the broker sees it at once."""
+    client = _Client()
+    try:
+        error = await _run(broker, key, service, client, pace, on_up)
+    except Exception as caught:  # the tunnel's root: whatever it was, the agent dials again
+        logger.debug("tunnel failed", exc_info=True)
+        error = caught
+    return _ending(error, broker, client)
+
+
+async def _run(
+    broker: Broker,
+    key: asyncssh.SSHKey,
+    service: Service,
+    client: _Client,
+    pace: Pace,
+    on_up: Callable[[], None],
+) -> Exception:
+    dialler = _Dialler()
+    conn = await _dial(broker, key, client, dialler, pace)
+    try:
+        assert dialler.link is not None
+        async with asyncio.timeout(pace.connect):
+            await service.listen(conn, broker.tunnel_port, dialler.link.valve)
+        client.up_since = time.monotonic()
+        on_up()
+        await conn.wait_closed()
+    finally:
+        await _close(conn)
+    return client.error or asyncssh.ConnectionLost("closed by the gateway")
+
+
+async def _dial(
+    broker: Broker, key: asyncssh.SSHKey, client: _Client, dialler: _Dialler, pace: Pace
+) -> asyncssh.SSHClientConnection:
+    pinned = [asyncssh.import_public_key(line) for line in broker.gateway.host_keys]
+    async with asyncio.timeout(pace.connect):
+        return await asyncssh.connect(
+            broker.gateway.host,
+            broker.gateway.port,
+            tunnel=dialler,
+            client_factory=lambda: client,
+            username=broker.name,
+            client_keys=[key],
+            known_hosts=(pinned, [], []),
+            config=None,
+            agent_path=None,
+            x509_trusted_certs=None,
+            x509_trusted_cert_paths=None,
+            client_host_keysign=False,
+            gss_host=None,
+            preferred_auth=["publickey"],
+            encryption_algs=ENCRYPTION,
+            keepalive_interval=pace.keepalive,
+            keepalive_count_max=3,
+            login_timeout=pace.connect,
+        )
+
+
+def _ending(error: Exception, broker: Broker, client: _Client) -> Ending:
+    text, lived_s = str(error), client.lived_s()
+    if isinstance(error, asyncssh.HostKeyNotVerifiable) or "matching server host key" in text:
+        return Ending(_mismatch(broker, client), lived_s)
+    if isinstance(error, asyncssh.ChannelListenError):
+        return Ending(f"the gateway refuses tunnel port {broker.tunnel_port}", lived_s, ask_portal=True)
+    if isinstance(error, TimeoutError):
+        return Ending("the gateway does not answer in time", lived_s)
+    if isinstance(error, asyncssh.PermissionDenied):
+        reason = f"the gateway does not let {broker.name} in: {text or 'permission denied'}"
+        return Ending(reason, lived_s, retry_hint_s(text), ask_portal=True)
+    waits = any(words in text.lower() for words in WAITS_FOR_ADMIN)
+    return Ending(text or type(error).__name__, lived_s, retry_hint_s(text), ask_portal=waits)
+
+
+def _mismatch(broker: Broker, client: _Client) -> str:
+    shown = f" ({client.refused_key})" if client.refused_key else ""
+    return (
+        f"gateway {broker.gateway.host}:{broker.gateway.port} shows another host key{shown} than the one pinned on "
+        f"{broker.pinned}: refused; if the broker was set up anew, delete broker.json in the state directory"
+    )
+
+
+async def _close(conn: asyncssh.SSHClientConnection) -> None:
+    conn.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await conn.wait_closed()

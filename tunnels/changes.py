@@ -1,0 +1,72 @@
+"""Tells the node that something was committed, by whichever process: hints within this one, a poll for the others.
+
+The audit log is the feed, since every act writes to it. Listeners also run every few seconds without any change, for
+what changes by the clock alone. They look at the database for themselves: a hint carries no facts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+from channels.db import database_sync_to_async
+
+from tunnels import audit
+
+POLL_S = 1.0
+REGULAR_S = 4.0
+"""Also without a change, so that a clock boundary is met within 5 s."""
+
+log = structlog.get_logger(__name__)
+Listener = Callable[[], Awaitable[None]]
+
+
+class ChangeFeed:
+    """`async with ChangeFeed(listener, ...)`: runs the listeners in order, one round at a time, until left."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+        self._hint = asyncio.Event()
+        self._seen = -1
+
+    async def __aenter__(self) -> ChangeFeed:
+        loop = asyncio.get_running_loop()
+        self._unsubscribe = audit.subscribe(lambda: loop.call_soon_threadsafe(self._hint.set))
+        await self._tell()
+        self._task = loop.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._unsubscribe()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        told = time.monotonic()
+        while True:
+            try:
+                changed = await self._wait_for_change()
+                if changed or time.monotonic() - told >= REGULAR_S:
+                    await self._tell()
+                    told = time.monotonic()
+            except Exception:
+                # The root of this task. Without it a database that is away for a moment would stop all re-checks.
+                log.exception("change feed failed, trying again")
+                await asyncio.sleep(POLL_S)
+
+    async def _wait_for_change(self) -> bool:
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self._hint.wait()
+        except TimeoutError:
+            pass
+        self._hint.clear()
+        sequence: int = await database_sync_to_async(audit.newest_sequence)()
+        changed, self._seen = sequence != self._seen, sequence
+        return changed
+
+    async def _tell(self) -> None:
+        for listener in self._listeners:
+            await listener()
