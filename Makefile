@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 STATIC_SOURCES := $(shell find static -type f -not -path 'static/vendor/*')
 DEV_SOURCES := brokerd tunnels terminals tests bench tools manage.py
 
-.PHONY: run test check format bench assets screenshots clean
+.PHONY: run test check format bench agent screenshots assets lock clean
 
 run: $(VENV)/.runtime staticfiles/.done
 	@$(BIN)/python tools/run.py
@@ -27,6 +27,17 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev staticfiles/.done
 	@tools/test_needs.sh
 	@$(BIN)/python -m bench $(ARGS)
+
+# The pictures of the README, taken anew by the test that clicks through its story
+screenshots: $(VENV)/.dev staticfiles/.done
+	@$(BIN)/python -m pytest tests/browser/test_first_run.py
+	@mkdir -p docs/screenshots && cp test-results/hosts.png test-results/approvals.png test-results/terminal.png docs/screenshots/
+
+# A wheel for distant machines, dist/brokerd_agent-*.whl; AsyncSSH is all that it needs
+agent: $(VENV)/.dev
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build brokerd_agent.egg-info
+	@ls dist/brokerd_agent-*.whl
 
 assets: staticfiles/.done
 

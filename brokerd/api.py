@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +11,7 @@ from django.http import HttpRequest
 from ninja import NinjaAPI
 from ninja.parser import Parser
 
+import terminals.api
 import tunnels.api
 from brokerd import problems
 
@@ -36,8 +36,5 @@ api = NinjaAPI(
 )
 problems.install(api)
 api.add_router("/enrollments", tunnels.api.router)
-if find_spec("terminals.api"):  # until it is there
-    import terminals.api
-
-    for prefix, router in getattr(terminals.api, "routers", []):
-        api.add_router(prefix, router)
+for prefix, router in terminals.api.routers:
+    api.add_router(prefix, router)

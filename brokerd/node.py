@@ -19,6 +19,7 @@ from channels.db import database_sync_to_async
 from brokerd import health
 from brokerd.conf import Address, Config
 from brokerd.gateway import Gateway
+from brokerd.notify import notify
 from brokerd.web import WebServer
 from terminals import live
 from terminals.live import Limits, LiveTerminals
@@ -65,7 +66,9 @@ class Node:
             health.watch(self._figures(gateway), gateway_ready=lambda: gateway.is_listening)
             _calm_garbage_collection()
             log.info("broker is up", portal=str(address), gateway=str(Address(self.config.ssh_bind.host, gateway.port)))
+            notify("READY=1")
             await self._beat()
+            notify("STOPPING=1")
             log.info("broker is draining", terminals=len(self.terminals), tunnels=len(self.registry))
         log.info("broker has stopped")
 

@@ -29,7 +29,6 @@ INSTALLED_APPS = [
     "ninja",
     "allauth",
     "allauth.account",
-    "django_htmx",
     "csp",
     "tunnels",
     "terminals",

@@ -16,4 +16,3 @@ class End:
     exit: dict[str, Any] | None = None
     """`{"status": 0}` or `{"signal": "TERM"}` where the program ended by itself."""
     retry_after_s: int | None = None
-    ended_by: str = ""

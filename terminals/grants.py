@@ -38,26 +38,24 @@ def create_grant(
     networks: Iterable[str] = (),
 ) -> Grant:
     """Let `person` or `group` use `logins` on `host`, the hosts with `tag` or all. Invalid or Conflict says why not."""
-    with act(Event.GRANT_CREATED, actor=actor, host=host.name if host else "") as facts:
-        facts["to"] = _to(person, group)
-        facts["on"] = _on(host, tag, all_hosts)
-        _check_window(valid_from, valid_until)
-        key, value = tag or ("", "")
-        grant = Grant.objects.create(
+    name = host.name if host else ""
+    with act(Event.GRANT_CREATED, actor=actor, host=name) as facts:
+        if to := person or group:
+            facts["to"] = str(to)
+        row = grant_row(
             person=person,
             group=group,
             host=host,
-            tag_key=key,
-            tag_value=value,
+            tag=tag,
             all_hosts=all_hosts,
-            logins=_logins(logins),
-            capabilities=_capabilities(capabilities),
+            logins=logins,
+            capabilities=capabilities,
             valid_from=valid_from,
             valid_until=valid_until,
-            networks=_networks(networks),
-            created_by=actor.person,
+            networks=networks,
         )
-        record(Event.GRANT_CREATED, actor=actor, host=host.name if host else "", grant=describe(grant))
+        grant = Grant.objects.create(**row, created_by=actor.person)
+        record(Event.GRANT_CREATED, actor=actor, host=name, grant=describe(grant))
     return grant
 
 
@@ -97,22 +95,51 @@ def parse_tag(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _to(person: Person | None, group: Group | None) -> str:
+def grant_row(
+    *,
+    person: Person | None,
+    group: Group | None,
+    host: Host | None,
+    tag: tuple[str, str] | None,
+    all_hosts: bool,
+    logins: Iterable[str],
+    capabilities: Iterable[str],
+    valid_from: datetime | None,
+    valid_until: datetime | None,
+    networks: Iterable[str],
+) -> dict[str, Any]:
+    """The fields of a grant that may be made, in their one form. Invalid or Conflict says why not. Stores nothing."""
+    _check_to(person, group)
+    _check_on(host, tag, all_hosts)
+    _check_window(valid_from, valid_until)
+    key, value = tag or ("", "")
+    return {
+        "person": person,
+        "group": group,
+        "host": host,
+        "tag_key": key,
+        "tag_value": value,
+        "all_hosts": all_hosts,
+        "logins": _logins(logins),
+        "capabilities": _capabilities(capabilities),
+        "valid_from": valid_from,
+        "valid_until": valid_until,
+        "networks": _networks(networks),
+    }
+
+
+def _check_to(person: Person | None, group: Group | None) -> None:
     if (person is None) == (group is None):
         raise Invalid("a grant is for one person or for one group: name exactly one")
-    return f"person {person.username}" if person else f"group {group}"
 
 
-def _on(host: Host | None, tag: tuple[str, str] | None, all_hosts: bool) -> str:
+def _check_on(host: Host | None, tag: tuple[str, str] | None, all_hosts: bool) -> None:
     if (host is not None) + (tag is not None) + all_hosts != 1:
         raise Invalid("a grant is on one host, on a tag or on all hosts: name exactly one")
     if tag is not None and not is_tag(*tag):
         raise Invalid(f"{tag[0][:64]!r}={tag[1][:64]!r} is not a tag such as site=berlin")
-    if host is None:
-        return f"tag {tag[0]}={tag[1]}" if tag else "all hosts"
-    if not Host.objects.approved().filter(pk=host.pk).exists():
+    if host is not None and not Host.objects.approved().filter(pk=host.pk).exists():
         raise Conflict(f"host {host.name} is not approved; approve it first")
-    return f"host {host.name}"
 
 
 def _check_window(valid_from: datetime | None, valid_until: datetime | None) -> None:
@@ -145,10 +172,10 @@ def _capabilities(capabilities: Iterable[str]) -> list[str]:
 
 
 def _networks(networks: Iterable[str]) -> list[str]:
-    chosen = list(dict.fromkeys(networks))
+    chosen = list(networks)
     if len(chosen) > MAX_NETWORKS:
         raise Invalid(f"a grant takes at most {MAX_NETWORKS} networks")
-    return [_network(text) for text in chosen]
+    return list(dict.fromkeys(_network(text) for text in chosen))
 
 
 def _network(text: str) -> str:

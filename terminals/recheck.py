@@ -60,8 +60,8 @@ def failing(watched: Iterable[Watched]) -> dict[UUID, End]:
 
 
 def _ended(row: Session) -> End:
-    by_other = row.ended_by and row.ended_by != row.person.username
-    return End(row.reason, Close.ENDED_BY_ADMIN if by_other else Close.ENDED, ended_by=row.ended_by)
+    by_owner = row.ended_by == row.person.username
+    return End(row.reason, Close.ENDED if by_owner else Close.ENDED_BY_ADMIN)
 
 
 def _current_host(host_id: UUID) -> access.HostFacts:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from brokerd.conf import Address, Config, ConfigError, load, prepare_data_dir  # noqa: E402
+from brokerd.conf import Config, ConfigError, load, prepare_data_dir  # noqa: E402
 
 READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
@@ -39,9 +41,10 @@ def main() -> None:
     manage("migrate", "--verbosity", "0")
     children: list[subprocess.Popen[bytes]] = []
     try:
-        broker = start(logs / "broker.log", "manage.py", "serve")
-        children.append(broker)
-        wait_until_ready(config, broker, logs / "broker.log")
+        with readiness() as ready:
+            broker = start(logs / "broker.log", "manage.py", "serve")
+            children.append(broker)
+            wait_until_ready(ready, broker, logs / "broker.log")
         announce(config, manage("make_first_admin").strip(), logs)
         agent = start(logs / "agent.log", "-m", "tunnels.agent", *agent_options(config))
         children.append(agent)
@@ -75,27 +78,28 @@ def start(log: Path, *arguments: str) -> subprocess.Popen[bytes]:
         )
 
 
-def wait_until_ready(config: Config, broker: subprocess.Popen[bytes], log: Path) -> None:
+@contextmanager
+def readiness() -> Iterator[socket.socket]:
+    """A socket to which the broker that we start, and no other on the same port, says that it is ready (sd_notify)."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+        ready.bind(f"{folder}/notify")
+        ready.settimeout(0.2)
+        os.environ["NOTIFY_SOCKET"] = f"{folder}/notify"
+        try:
+            yield ready
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+
+
+def wait_until_ready(ready: socket.socket, broker: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
         if broker.poll() is not None:
             sys.exit(last_line(log) or "the broker did not start")
-        if answers(config):
-            return
-        time.sleep(0.1)
+        with suppress(TimeoutError):
+            if ready.recv(4096) == b"READY=1":
+                return
     sys.exit(f"the broker was not ready within {READY_TIMEOUT_S} s; see {log}")
-
-
-def answers(config: Config) -> bool:
-    host = "127.0.0.1" if config.web_bind.host in ("0.0.0.0", "::") else config.web_bind.host
-    url = f"http://{Address(host, config.web_bind.port)}/readyz"
-    # A broker for a public name answers to no other.
-    request = urllib.request.Request(url, headers={"Host": urlsplit(config.portal_url).netloc})
-    try:
-        with urllib.request.urlopen(request, timeout=2) as response:
-            return response.status == 200
-    except OSError:
-        return False
 
 
 def announce(config: Config, password: str, logs: Path) -> None:

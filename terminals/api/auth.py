@@ -22,7 +22,7 @@ from ninja.security import HttpBearer
 from ninja.security.session import SessionAuth
 from ninja.utils import check_csrf
 
-from terminals.api_tokens import Scope, authenticate
+from terminals.api_tokens import MEANING, Scope, authenticate
 from terminals.models import Person
 from tunnels.audit import Actor
 from tunnels.errors import NotAllowed
@@ -67,6 +67,10 @@ def caller_of(request: HttpRequest) -> Caller:
 
 class ByToken(HttpBearer):
     """`Authorization: Bearer TOKEN`. A header that does not fit is refused, whatever cookie came along."""
+
+    openapi_description = "A personal API token. It may be limited to scopes: " + "; ".join(
+        f"`{scope}`: {meaning}" for scope, meaning in MEANING.items()
+    )
 
     def __init__(self, scope: Scope) -> None:
         super().__init__()

@@ -119,7 +119,7 @@ def add_grant(request: HttpRequest, body: GrantIn) -> Status:
     return Status(201, describe(create_grant(**body.facts(), actor=caller.actor)))
 
 
-@router.delete("/{grant_id}", response={204: None}, summary="Revoke a grant")
+@router.delete("/{int:grant_id}", response={204: None}, summary="Revoke a grant")
 def delete_grant(request: HttpRequest, grant_id: int) -> Status:
     """Terminal sessions that no other grant allows end within seconds."""
     caller = caller_of(request)

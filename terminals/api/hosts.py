@@ -32,7 +32,7 @@ class RightOut(Schema):
     capabilities: list[str]
 
 
-class EnrollmentOut(Schema):
+class AskedOut(Schema):
     id: UUID
     fingerprint: str
     code: str
@@ -52,7 +52,7 @@ class HostOut(Schema):
     rights: list[RightOut]
     info: dict[str, Any]
     tunnel_port: int
-    enrollment: EnrollmentOut | None = Field(description="for admins: what an approval goes by")
+    enrollment: AskedOut | None = Field(description="for admins: what an approval goes by")
 
 
 class HostPage(Schema):
@@ -157,4 +157,4 @@ def _as_dict(host: Host, rights: tuple[Right, ...], caller: Caller) -> dict[str,
 
 
 def _enrollment(host: Host) -> dict[str, Any]:
-    return {name: getattr(host, name) for name in EnrollmentOut.model_fields}
+    return {name: getattr(host, name) for name in AskedOut.model_fields}

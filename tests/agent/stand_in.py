@@ -57,10 +57,11 @@ class _Agents(asyncssh.SSHServer):
     def auth_completed(self) -> None:
         self.gateway.connected += 1
         if self.gateway.farewell:
-            self.conn.disconnect(asyncssh.DISC_BY_APPLICATION, self.gateway.farewell)
+            self.conn.disconnect(self.gateway.farewell_code, self.gateway.farewell)
 
     def server_requested(self, listen_host: str, listen_port: int) -> Any:
-        if (listen_host, listen_port) != ("localhost", TUNNEL_PORT):
+        if (listen_host, listen_port) != ("localhost", TUNNEL_PORT) or self.gateway.refuses_forward:
+            self.conn.send_debug(self.gateway.refuses_forward, always_display=True)
             return False
         self.gateway.tunnel = self.conn
         return _Listener()
@@ -79,6 +80,8 @@ class Gateway:
         self.authority = asyncssh.generate_private_key("ssh-ed25519")
         self.admits: Callable[[str, asyncssh.SSHKey], bool] = lambda username, key: True
         self.farewell = ""
+        self.farewell_code = asyncssh.DISC_BY_APPLICATION
+        self.refuses_forward = ""
         self.tunnel: asyncssh.SSHServerConnection | None = None
         self.connected = 0
         self.endings: list[Exception | None] = []
@@ -169,6 +172,7 @@ class Portal:
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self.answer_with: tuple[int, dict[str, Any], dict[str, str]] | None = None
         """Overrides every answer: status, body, headers."""
+        self.refuse_to_enroll = ""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -186,6 +190,8 @@ class Portal:
     def answer(self, method: str, path: str, bearer: str) -> tuple[int, dict[str, Any], dict[str, str]]:
         if self.answer_with:
             return self.answer_with
+        if (method, path) == ("POST", "/api/v1/enrollments") and self.refuse_to_enroll:
+            return 403, {"detail": self.refuse_to_enroll}, {}
         if (method, path) == ("POST", "/api/v1/enrollments"):
             return 201, {**self.document(), "poll_token": self.poll_token}, {}
         if (method, path) != ("GET", f"/api/v1/enrollments/{self.id}"):

@@ -14,16 +14,21 @@ from tunnels.agent.account import own_account
 from .stand_in import Gateway
 from .waiting import patient, until
 
+SLEEP = b"sh -c 'echo go; exec sleep 1000'\n"
+"""Says go once its own child, and no half-started copy of the shell, would take a ^C."""
 PTY = {"term_type": "xterm-256color", "term_size": (80, 24), "encoding": None}
 
 
 async def read_until(process: asyncssh.SSHClientProcess[bytes], wanted: bytes) -> bytes:
     seen = b""
-    async with patient():
-        while wanted not in seen:
-            chunk = await process.stdout.read(65536)
-            assert chunk, f"ended without {wanted!r}: {seen!r}"
-            seen += chunk
+    try:
+        async with patient():
+            while wanted not in seen:
+                chunk = await process.stdout.read(65536)
+                assert chunk, f"ended without {wanted!r}: {seen!r}"
+                seen += chunk
+    except TimeoutError:
+        raise AssertionError(f"waited in vain for {wanted!r}: {seen!r}") from None
     return seen
 
 
@@ -107,7 +112,7 @@ async def test_output_before_the_exit_is_complete_on_a_terminal(shell: Gateway) 
 
 async def test_interrupt_stops_a_foreground_program_and_a_flood(shell: Gateway) -> None:
     async with await shell.log_in() as conn, conn.create_process(**PTY, window=128 * 1024) as process:
-        process.stdin.write(b"echo go''; sleep 1000\n")
+        process.stdin.write(SLEEP)
         await read_until(process, b"go\r\n")
         process.stdin.write(b"\x03")
         process.stdin.write(b"echo status $?''.\n")

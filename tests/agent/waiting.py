@@ -13,11 +13,11 @@ T = TypeVar("T")
 PATIENCE_S = 10.0 * float(os.environ.get("TEST_PATIENCE", "1"))
 
 
-async def until(condition: Callable[[], T], what: str = "") -> T:
+async def until(condition: Callable[[], T], what: str | Callable[[], str]) -> T:
     """The first true value of `condition()`."""
     deadline = time.monotonic() + PATIENCE_S
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what or condition}"
+        assert time.monotonic() < deadline, f"waited in vain for {what() if callable(what) else what}"
         await asyncio.sleep(0.01)
     return value
 

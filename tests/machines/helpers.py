@@ -42,6 +42,8 @@ def post(client: Client, request: Any) -> Any:
 
 
 def events() -> list[str]:
-    """Names in order; refused ones with a leading `!`."""
-    entries = AuditEvent.objects.order_by("sequence").values_list("event", "outcome")
+    """Names in order, without the comings and goings of people; refused ones with a leading `!`."""
+    entries = (
+        AuditEvent.objects.exclude(event__startswith="person.").order_by("sequence").values_list("event", "outcome")
+    )
     return [f"{'!' if outcome == 'refused' else ''}{event}" for event, outcome in entries]

@@ -125,7 +125,7 @@ def test_reject_then_approve_then_revoke(open_enrollment):
 @pytest.mark.django_db
 @pytest.mark.parametrize("command", ["approve_host", "reject_host", "revoke_host"])
 def test_no_such_host(command):
-    with pytest.raises(CommandError, match="no .* host web1"):
+    with pytest.raises(CommandError, match=r"no .* host web1"):
         run(command, "web1")
 
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import asyncssh
 import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.core.asgi import get_asgi_application
 
 import tunnels.api
-from tests.machines.helpers import ADMIN, ask, body, events, key_line, post
+from tests.machines.helpers import ADDRESS, ADMIN, ask, body, events, key_line, post
 from tunnels import keystore
 from tunnels.enrollment import approve_enrollment, poll_token, reject_enrollment
 from tunnels.hosts import revoke_host
@@ -135,6 +137,16 @@ def test_what_is_not_json_is_refused(client, raw):
 def test_two_megabytes_are_too_large(client):
     assert_problem(post(client, body(name="a" * 2_000_000)), 413)
     assert not Host.objects.exists()
+
+
+async def test_two_megabytes_without_a_length_are_too_large_as_well():
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/enrollments", "query_string": b""}
+    headers = [(b"host", b"testserver"), (b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")]
+    server = ApplicationCommunicator(get_asgi_application(), {**scope, "headers": headers, "client": (ADDRESS, 1)})
+    await server.send_input({"type": "http.request", "body": b'"' + b"a" * 2_000_000 + b'"'})
+    start = await server.receive_output(timeout=10)
+    assert start["status"] == 413
+    assert json.loads((await server.receive_output())["body"])["status"] == 413
 
 
 def test_a_taken_name_and_a_taken_port_are_conflicts(client):

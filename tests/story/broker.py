@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-SCALE = float(os.environ.get("BROKERD_TEST_SCALE", "1"))
+SCALE = float(os.environ.get("TEST_PATIENCE", "1"))
+"""All deadlines, for slow machines."""
 PEOPLE = ("alice", "bob", "charlie", "auditor", "admin")
 PASSWORD = "correct horse battery"
 SEED = """
@@ -46,6 +51,11 @@ def until(probe: Callable[[], Any], what: str, seconds: float = 20) -> Any:
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+async def soon(probe: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    """`until`, for tests that have a terminal open: it goes on reading meanwhile."""
+    return await asyncio.to_thread(until, probe, what, seconds)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -71,6 +81,7 @@ class Broker:
     ssh_port: int = field(default_factory=free_port)
     tokens: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    command: tuple[str, ...] = ("manage.py", "serve")
 
     @property
     def url(self) -> str:
@@ -103,15 +114,19 @@ class Broker:
             timeout=60 * SCALE,
         )
 
+    def do(self, *lines: str) -> str:
+        """Run acts in a process of their own, as a management command would."""
+        return self.manage("shell", "--no-imports", "-c", "\n".join(lines)).stdout
+
     def seed(self) -> None:
         self.manage("migrate", "--verbosity", "0")
-        printed = self.manage("shell", "--no-imports", "-c", SEED % (PEOPLE, PASSWORD)).stdout
+        printed = self.do(SEED % (PEOPLE, PASSWORD))
         self.tokens = json.loads(printed.split("tokens ", 1)[1])
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"], cwd=ROOT, env=self.environ, stdout=log, stderr=log
+                [sys.executable, *self.command], cwd=ROOT, env=self.environ, stdout=log, stderr=log
             )
         until(self.is_ready, f"broker is up; see {self.log}", 30)
 
@@ -127,19 +142,27 @@ class Broker:
         self.process.send_signal(number)
         return self.process.wait(30 * SCALE)
 
-    def call(self, method: str, path: str, body: Any = None, person: str | None = None, **headers: str) -> Answer:
-        """One HTTP request; `person` sends that person's API token. Never raises for a status."""
+    def call(
+        self, method: str, path: str, body: Any = None, person: str | None = None, source: str = "", **headers: str
+    ) -> Answer:
+        """One HTTP request; `person` sends that person's API token, `source` is the address to come from.
+
+        Never raises for a status.
+        """
         data = json.dumps(body).encode() if body is not None and not isinstance(body, bytes) else body
         if person:
             headers["Authorization"] = f"Bearer {self.tokens[person]}"
         if data is not None:
             headers.setdefault("Content-Type", "application/json")
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.web_port, timeout=20 * SCALE, source_address=(source, 0) if source else None
+        )
         try:
-            with urllib.request.urlopen(request, timeout=20 * SCALE) as response:
-                return Answer(response.status, response.headers, response.read())
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, error.headers, error.read())
+            connection.request(method, path, data, headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
 
     def api(self, method: str, path: str, body: Any = None, person: str = "admin", status: int = 200) -> Any:
         """A REST call that must answer `status`; its JSON."""
@@ -156,6 +179,10 @@ class Broker:
     def audit(self, event: str) -> list[dict[str, Any]]:
         return self.api("GET", f"/audit?event={event}&limit=1000", person="auditor")["items"]
 
+    def session(self, session_id: str) -> dict[str, Any]:
+        """A terminal session's row, as an auditor sees it."""
+        return self.api("GET", f"/sessions/{session_id}", person="auditor")
+
     def rss(self) -> int:
         """Resident bytes of the broker process."""
         assert self.process
@@ -163,11 +190,23 @@ class Broker:
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
+@cache
+def _template() -> Broker:
+    """A migrated data directory with its people, made once: brokers start from a copy."""
+    folder = Path(tempfile.mkdtemp(prefix="brokerd-story-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    template = Broker(folder)
+    template.seed()
+    return template
+
+
 @contextmanager
-def running(data_dir: Path, **settings: str) -> Iterator[Broker]:
-    data_dir.mkdir(mode=0o700, exist_ok=True)
-    broker = Broker(data_dir, settings)
-    broker.seed()
+def running(data_dir: Path, *command: str, **settings: str) -> Iterator[Broker]:
+    """A broker with its people on a data directory of its own; `command` in place of `manage.py serve`."""
+    template = _template()
+    shutil.copytree(template.data_dir, data_dir, dirs_exist_ok=True)
+    broker = Broker(data_dir, settings, tokens=dict(template.tokens))
+    broker.command = command or broker.command
     broker.start()
     try:
         yield broker

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.story.broker import SCALE, Broker, free_port, until
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 LOGIN = getpass.getuser()
+PROMPT = b"# " if os.geteuid() == 0 else b"$ "
+_addresses = count(1)
 
 
 def keygen(path: Path, kind: str = "ed25519") -> str:
@@ -41,13 +44,15 @@ class Machine:
         self.key = self.folder / "agent"
         self.public_key = keygen(self.key)
         self.host_key = keygen(self.folder / "host")
+        self.address = f"127.1.{next(_addresses)}.1"
 
     # Enrollment
 
     def request(self, **more: Any) -> dict[str, Any]:
         info = {"hostname": self.name, "os": "Linux", "arch": "x86_64", "version": "1"}
         body = {"name": self.name, "public_key": self.public_key, "host_keys": [self.host_key], "login": LOGIN}
-        answer = self.broker.call("POST", "/api/v1/enrollments", {**body, "info": info, **more})
+        # Each machine from an address of its own: the portal counts requests by address.
+        answer = self.broker.call("POST", "/api/v1/enrollments", {**body, "info": info, **more}, source=self.address)
         assert answer.status in (200, 201), answer.body
         self.enrollment = answer.json
         return self.enrollment

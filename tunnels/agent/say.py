@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 Say = Callable[[str], None]
 
 
 def say(line: str) -> None:
     """Prints one line. What comes from outside is made harmless for the terminal that shows it."""
-    print("".join(letter if letter.isprintable() else "?" for letter in line), flush=True)
+    with suppress(OSError, ValueError):  # nobody reads any more, or not these letters: no reason to end the tunnel
+        print("".join(letter if letter.isprintable() else "?" for letter in line), flush=True)
 
 
 def complain(line: str) -> None:

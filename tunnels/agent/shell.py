@@ -13,12 +13,12 @@ from typing import Any
 
 import asyncssh
 
+from tunnels.agent.algorithms import ENCRYPTION, KEX
 from tunnels.agent.session import Session, Sessions
 from tunnels.agent.valve import Link, Valve
 
 logger = logging.getLogger(__name__)
 
-ENCRYPTION = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"]
 WINDOW = 128 * 1024
 MAX_CONNECTIONS = 100
 LOGIN_S = 20
@@ -71,6 +71,7 @@ class LoginShell:
             tunnel=_Entrance(conn, outlet),
             server_factory=lambda: _Door(self._sessions, self._authority),
             server_host_keys=[self._host_key],
+            kex_algs=KEX,
             encryption_algs=ENCRYPTION,
             compression_algs=None,
             encoding=None,

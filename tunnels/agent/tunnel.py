@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import asyncssh
+from asyncssh.constants import MSG_DISCONNECT
+from asyncssh.packet import SSHPacket
 
+from tunnels.agent.algorithms import ENCRYPTION, KEX
 from tunnels.agent.backoff import Pace, retry_hint_s
 from tunnels.agent.state import Broker
 from tunnels.agent.threads import in_daemon_thread
@@ -24,7 +27,6 @@ from tunnels.agent.valve import Link, Valve
 
 logger = logging.getLogger(__name__)
 
-ENCRYPTION = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"]
 CLOSE_S = 2.0
 ADDRESS_S = 8.0
 """For one of several addresses of the gateway, so that a dead IPv6 route does not use up the time for IPv4."""
@@ -58,7 +60,17 @@ class _Client(asyncssh.SSHClient):
     def __init__(self) -> None:
         self.refused_key: str | None = None
         self.error: Exception | None = None
+        self.farewell = ""
+        """The reason in the gateway's disconnect message."""
+        self.remark = ""
+        """What the gateway last asked to have shown; it says so why it refuses a forward."""
         self.up_since: float | None = None
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        note_farewell(conn, self._say_farewell)
+
+    def _say_farewell(self, reason: str) -> None:
+        self.farewell = reason
 
     def lived_s(self) -> float:
         return 0.0 if self.up_since is None else time.monotonic() - self.up_since
@@ -68,8 +80,29 @@ class _Client(asyncssh.SSHClient):
         self.refused_key = key.get_fingerprint()
         return False
 
+    def debug_msg_received(self, msg: str, lang: str, always_display: bool) -> None:
+        if always_display:
+            self.remark = msg[:500]
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.error = exc
+
+
+def note_farewell(conn: asyncssh.SSHClientConnection, note: Callable[[str], None]) -> None:
+    """Calls `note` with the reason of the peer's disconnect message.
+
+    AsyncSSH drops it for the code "by application", the very one by which a broker says why it ends a tunnel and when
+    to come back. There is no public way to see it, hence the private table of handlers, for this connection only.
+    """
+    plain = conn._packet_handlers[MSG_DISCONNECT]
+
+    def process(owner: Any, kind: int, number: int, packet: SSHPacket) -> Any:
+        copy = SSHPacket(packet.get_remaining_payload())
+        copy.get_uint32()
+        note(copy.get_string().decode("utf-8", "replace"))
+        return plain(owner, kind, number, packet)
+
+    conn._packet_handlers = {**conn._packet_handlers, MSG_DISCONNECT: process}
 
 
 class _Dialler:
@@ -161,7 +194,9 @@ async def _dial(
             client_host_keysign=False,
             gss_host=None,
             preferred_auth=["publickey"],
+            kex_algs=KEX,
             encryption_algs=ENCRYPTION,
+            compression_algs=None,
             keepalive_interval=pace.keepalive,
             keepalive_count_max=3,
             login_timeout=pace.connect,
@@ -169,18 +204,32 @@ async def _dial(
 
 
 def _ending(error: Exception, broker: Broker, client: _Client) -> Ending:
-    text, lived_s = str(error), client.lived_s()
-    if isinstance(error, asyncssh.HostKeyNotVerifiable) or "matching server host key" in text:
-        return Ending(_mismatch(broker, client), lived_s)
-    if isinstance(error, asyncssh.ChannelListenError):
-        return Ending(f"the gateway refuses tunnel port {broker.tunnel_port}", lived_s, ask_portal=True)
-    if isinstance(error, TimeoutError):
-        return Ending("the gateway does not answer in time", lived_s)
-    if isinstance(error, asyncssh.PermissionDenied):
-        reason = f"the gateway does not let {broker.name} in: {text or 'permission denied'}"
-        return Ending(reason, lived_s, retry_hint_s(text), ask_portal=True)
-    waits = any(words in text.lower() for words in WAITS_FOR_ADMIN)
-    return Ending(text or type(error).__name__, lived_s, retry_hint_s(text), ask_portal=waits)
+    if isinstance(error, asyncssh.ChannelListenError) and (client.error or client.farewell):
+        error = client.error or asyncssh.ConnectionLost(client.farewell)  # the forward failed with the connection
+    text = client.farewell or (client.remark if isinstance(error, asyncssh.ChannelListenError) else str(error))
+    if isinstance(error, asyncssh.HostKeyNotVerifiable) or "server host key" in text:
+        return Ending(_mismatch(broker, client), client.lived_s())
+    ask_portal = _is_unwelcome(error) or any(words in text.lower() for words in WAITS_FOR_ADMIN)
+    return Ending(_reason(error, text, broker), client.lived_s(), retry_hint_s(text), ask_portal)
+
+
+def _is_unwelcome(error: Exception) -> bool:
+    """Whether the gateway turned us away for who we are, as opposed to trouble on the way."""
+    if isinstance(error, asyncssh.DisconnectError) and error.code == asyncssh.DISC_HOST_NOT_ALLOWED_TO_CONNECT:
+        return True
+    return isinstance(error, asyncssh.PermissionDenied | asyncssh.ChannelListenError)
+
+
+def _reason(error: Exception, text: str, broker: Broker) -> str:
+    match error:
+        case asyncssh.PermissionDenied():
+            return f"the gateway does not let {broker.name} in: {text}"
+        case asyncssh.ChannelListenError():
+            return f"the gateway refuses tunnel port {broker.tunnel_port}" + (f": {text}" if text else "")
+        case TimeoutError():
+            return "the gateway does not answer in time"
+        case _:
+            return text or type(error).__name__
 
 
 def _mismatch(broker: Broker, client: _Client) -> str:

@@ -1,0 +1,53 @@
+"""A file through the terminal: `cat` of random bytes in a raw pty, counted and compared byte by byte."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from bench.effort import Effort
+from bench.figures import Figure
+from bench.stage import Stage
+from bench.terminal import PROMPT, Terminal
+
+MB = 1_000_000
+
+
+def measure(stage: Stage, effort: Effort) -> list[Figure]:
+    figure = Figure(f"{effort.file_mb} MB file", "MB/s", "0.9x", least=0.9)
+    path = stage.folder / "random"
+    digest = _make(path, effort.file_mb)
+    with stage.terminals() as terminals:
+        for _ in range(effort.file_blocks):
+            for terminal, kept in zip(terminals, (figure.ours, figure.stock), strict=True):
+                seconds = _fetch(terminal, path, effort.file_mb * MB, digest)
+                kept.append(effort.file_mb / seconds)
+    return [figure]
+
+
+def _make(path: Path, megabytes: int) -> bytes:
+    content = os.urandom(megabytes * MB)
+    path.write_bytes(content)
+    return hashlib.sha256(content).digest()
+
+
+def _fetch(terminal: Terminal, path: Path, size: int, digest: bytes) -> float:
+    """Seconds for the whole file."""
+    terminal.run(f"stty raw -echo; head -c1 >/dev/null; cat {path}; stty sane")
+    begun = time.perf_counter()
+    terminal.write(b"g")
+    chunks, got = [], 0
+    while got < size:
+        chunk = terminal.read()
+        chunks.append(chunk)
+        got += len(chunk)
+    seconds = time.perf_counter() - begun
+    received = b"".join(chunks)
+    if hashlib.sha256(received[:size]).digest() != digest:
+        raise ValueError(f"the bytes of {path.name} arrived changed")
+    if PROMPT not in received[size:]:
+        terminal.until(PROMPT)
+    terminal.settle()
+    return seconds

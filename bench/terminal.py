@@ -1,0 +1,65 @@
+"""A shell on the distant machine, however it is reached: what every measure drives, and nothing but file descriptors."""
+
+from __future__ import annotations
+
+import select
+import time
+from abc import ABC, abstractmethod
+
+PROMPT = b"bench> "
+PATIENCE_S = 60
+KEPT = 4096
+"""Bytes of the newest output in which a marker is looked for."""
+
+
+class TerminalEnded(Exception):
+    """The other end is gone, or says nothing for a minute."""
+
+
+class Terminal(ABC):
+    """Reads block; at most PATIENCE_S."""
+
+    def __init__(self, fd: int) -> None:
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Input, as typed."""
+
+    @abstractmethod
+    def read(self, limit: int = 65536) -> bytes:
+        """The next output bytes, at least one; about `limit` at most. What was read before counts as shown."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the shell, and all that was started for it. Idempotent."""
+
+    def settle(self) -> None:
+        """All output was shown, and nothing more is expected."""
+
+    def wait(self) -> None:
+        if not self._poll.poll(PATIENCE_S * 1000):
+            raise TerminalEnded(f"no output for {PATIENCE_S} s")
+
+    def until(self, marker: bytes) -> bytes:
+        """Read up to `marker`; the newest output."""
+        seen = b""
+        while marker not in seen:
+            seen = seen[-KEPT:] + self.read()
+        return seen
+
+    def prepare(self) -> None:
+        """A plain prompt, and no line editor that answers keys with escape sequences."""
+        # In two parts, so that the echo of this line is not taken for the prompt.
+        self.write(b"PS1='bench''> '; bind 'set enable-bracketed-paste off' 2>/dev/null\n")
+        self.until(PROMPT)
+        time.sleep(0.05)
+        self.settle()
+
+    def run(self, command: str) -> None:
+        """Start a command, whose echo is left behind once READY is printed."""
+        self.write(f"printf REA''DY; {command}\n".encode())
+        self.until(b"READY")
+        time.sleep(0.1)
+        self.settle()
