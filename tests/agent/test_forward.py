@@ -188,7 +188,7 @@ async def test_failure_in_one_connection_leaves_the_tunnel_up(
     async with serving(silent) as target, forwarding(gateway, target), patient():
         tunnel = await gateway.up()
         reader, writer = await _open(tunnel)
-        monkeypatch.setattr("tunnels.agent.forward._SocketEnd.write", explode)
+        monkeypatch.setattr("tunnels.agent.splice.SocketEnd.write", explode)
         writer.write(b"x")
         assert await reader.read() == b""
         assert gateway.tunnel is tunnel

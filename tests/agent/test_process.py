@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunnels.agent import process as process_module
+from tunnels.agent import reaper
 from tunnels.agent.account import Account, may_pass, own_account
 from tunnels.agent.process import Process, Program, Pty
 from tunnels.agent.session import signal_name
@@ -161,7 +161,7 @@ async def test_program_that_closes_its_input_does_not_hurt() -> None:
 
 
 async def test_reaping_without_pidfds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(process_module.os, "pidfd_open")
+    monkeypatch.delattr(reaper.os, "pidfd_open")
     _, ear = start("kill -TERM $$")
     assert await ear.ended() == -signal.SIGTERM
 

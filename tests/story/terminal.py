@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +13,12 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.story.broker import SCALE, Broker
+from tests.story.machine import LOGIN, PROMPT
 
 SUBPROTOCOL = "brokerd.terminal.v1"
+INPUT_STEP = 16 * 1024
+INPUT_AHEAD = 64 * 1024
+"""Unacknowledged input that browsers keep to."""
 
 
 @dataclass
@@ -20,11 +26,13 @@ class Terminal:
     """Reads in the background; `acks` tells whether it acknowledges what it read."""
 
     socket: ClientConnection
+    id: str = ""
     acks: bool = True
     output: bytearray = field(default_factory=bytearray)
     """What was received since `output_offset` of the attach answer."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     attached: dict[str, Any] = field(default_factory=dict)
+    input_acked: int = 0
 
     def __post_init__(self) -> None:
         self._news = asyncio.Condition()
@@ -45,17 +53,27 @@ class Terminal:
         if isinstance(message, bytes):
             self.output += message
             if self.acks:
-                await self.control("ack", offset=self.offset)
+                await self.ack()
             return
         fields = json.loads(message)
         self.messages.append(fields)
         if fields["type"] == "attached":
             self.attached = fields
+            self.input_acked = fields["input_offset"]
+        elif fields["type"] == "input_ack":
+            self.input_acked = fields["offset"]
 
     @property
     def offset(self) -> int:
         """The next output byte, counted from the beginning of the session."""
         return int(self.attached["output_offset"]) + len(self.output)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types of the messages so far."""
+        return [message["type"] for message in self.messages]
+
+    # To the broker
 
     async def control(self, kind: str, **fields: Any) -> None:
         await self.socket.send(json.dumps({"type": kind, **fields}))
@@ -65,29 +83,43 @@ class Terminal:
         await self.control("attach", ticket=ticket, **fields)
         return await self.until_message("attached")
 
+    async def ack(self) -> None:
+        """Everything received so far was parsed."""
+        await self.control("ack", offset=self.offset)
+
     async def send(self, data: bytes) -> None:
         await self.socket.send(data)
 
+    async def run(self, command: str) -> None:
+        """Type a command and Enter."""
+        await self.send(command.encode() + b"\r")
+
+    async def paste(self, data: bytes) -> None:
+        """Much input, paced by what is acknowledged as a browser does it."""
+        begin = self.input_acked
+        for start in range(0, len(data), INPUT_STEP):
+            sent = begin + start
+            await self.wait(lambda sent=sent: self.input_acked > sent - INPUT_AHEAD, f"input beyond {sent} is taken")
+            await self.send(data[start : start + INPUT_STEP])
+
+    # From the broker
+
     async def until(self, text: bytes, seconds: float = 15) -> bytes:
         """All output so far, once `text` is in it."""
-        await self._wait(lambda: text in self.output, f"{text!r} in {bytes(self.output[-500:])!r}", seconds)
+        await self.wait(lambda: text in self.output, f"{text!r} in {bytes(self.output[-500:])!r}", seconds)
         return bytes(self.output)
 
     async def until_message(self, kind: str, seconds: float = 15) -> dict[str, Any]:
-        found: list[dict[str, Any]] = []
+        """The newest message of this type, once there is one."""
+        await self.wait(lambda: kind in self.kinds, f"message {kind} among {self.messages}", seconds)
+        return [message for message in self.messages if message["type"] == kind][-1]
 
-        def look() -> bool:
-            found[:] = [message for message in self.messages if message["type"] == kind]
-            return bool(found)
-
-        await self._wait(look, f"message {kind} among {self.messages}", seconds)
-        return found[-1]
-
-    async def _wait(self, probe: Any, what: str, seconds: float) -> None:
+    async def wait(self, probe: Any, what: str, seconds: float = 15) -> None:
+        """Until `probe` is true; looked at whenever something arrives."""
         try:
             async with asyncio.timeout(seconds * SCALE), self._news:
                 while not probe():
-                    assert not self._reader.done(), f"closed with {self.close_code} before {what}"
+                    assert not self._reader.done(), f"closed with {self.close_code} {self.close_reason} before {what}"
                     await self._news.wait()
         except TimeoutError:
             raise AssertionError(f"not within {seconds} s: {what}") from None
@@ -110,25 +142,60 @@ class Terminal:
         self._reader.cancel()
         await self.socket.close()
 
+    async def drop(self) -> None:
+        """Go without a goodbye, as a browser does whose network is gone."""
+        self._reader.cancel()
+        self.socket.transport.abort()
+        await self.socket.wait_closed()
+
 
 async def open_socket(socket: str, broker: Broker, *, origin: str | None = "own", **options: Any) -> ClientConnection:
     return await connect(
         socket,
         origin=broker.url if origin == "own" else origin,
-        subprotocols=[SUBPROTOCOL],
-        max_size=2**24,
-        compression=None,
-        **options,
+        **{"subprotocols": [SUBPROTOCOL], "max_size": 2**24, "compression": None, "proxy": None, **options},
     )
+
+
+async def request_session(
+    broker: Broker, host: str, login: str = LOGIN, person: str = "alice", **more: Any
+) -> dict[str, Any]:
+    """POST /sessions: id, ticket and socket."""
+    body = {"host": host, "login": login, **more}
+    return await asyncio.to_thread(broker.api, "POST", "/sessions", body, person, 201)
+
+
+async def request_ticket(broker: Broker, session_id: str, person: str = "alice", role: str = "driver") -> dict[str, Any]:
+    return await asyncio.to_thread(broker.api, "POST", f"/sessions/{session_id}/tickets", {"role": role}, person)
 
 
 async def open_terminal(
-    broker: Broker, host: str, login: str, person: str = "alice", *, acks: bool = True, **more: Any
+    broker: Broker, host: str, login: str = LOGIN, person: str = "alice", *, acks: bool = True, **more: Any
 ) -> Terminal:
     """POST /sessions, connect and attach, as the page does."""
-    opened = await asyncio.to_thread(
-        broker.api, "POST", "/sessions", {"host": host, "login": login, **more}, person, 201
-    )
-    terminal = Terminal(await open_socket(opened["socket"], broker), acks)
+    opened = await request_session(broker, host, login, person, **more)
+    terminal = Terminal(await open_socket(opened["socket"], broker), opened["id"], acks)
     await terminal.attach(opened["ticket"])
     return terminal
+
+
+async def reattach(
+    broker: Broker, session_id: str, person: str = "alice", *, acks: bool = True, role: str = "driver", **more: Any
+) -> Terminal:
+    """A new ticket and websocket for a session that lives; `more` goes into the attach message."""
+    ticket = await request_ticket(broker, session_id, person, role)
+    terminal = Terminal(await open_socket(ticket["socket"], broker), session_id, acks)
+    await terminal.attach(ticket["ticket"], **more)
+    return terminal
+
+
+@asynccontextmanager
+async def shell(broker: Broker, host: str, person: str = "alice", **more: Any) -> AsyncIterator[Terminal]:
+    """A terminal at its prompt; on leaving, the session is ended."""
+    terminal = await open_terminal(broker, host, person=person, **more)
+    try:
+        await terminal.until(PROMPT)
+        yield terminal
+    finally:
+        await terminal.close()
+        await asyncio.to_thread(broker.call, "DELETE", f"/api/v1/sessions/{terminal.id}", None, person)

@@ -11,13 +11,13 @@ import os
 import signal
 import subprocess
 import termios
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from tunnels.agent.descriptors import Sink, Source, close_quietly
+from tunnels.agent.reaper import watch
 from tunnels.agent.tty_modes import set_modes, set_size
 
 
@@ -243,37 +243,3 @@ def _prepare() -> None:
 def _prepare_with_terminal() -> None:
     _prepare()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-def watch(popen: subprocess.Popen[bytes], on_exit: Callable[[], None]) -> None:
-    """Reaps `popen` when it exits, then calls `on_exit` in the loop. A pidfd where the system has it, else a thread."""
-    loop = asyncio.get_running_loop()
-    try:
-        descriptor = os.pidfd_open(popen.pid)
-    except (AttributeError, OSError):
-        _watch_in_thread(loop, popen, on_exit)
-        return
-
-    def readable() -> None:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        popen.wait()
-        on_exit()
-
-    loop.add_reader(descriptor, readable)
-
-
-def _watch_in_thread(
-    loop: asyncio.AbstractEventLoop, popen: subprocess.Popen[bytes], on_exit: Callable[[], None]
-) -> None:
-    def reap() -> None:
-        popen.wait()
-        on_exit()
-
-    def work() -> None:
-        # WNOWAIT leaves the zombie for the loop to reap: until then its process group number stays ours
-        os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(reap)
-
-    threading.Thread(target=work, daemon=True, name=f"wait-{popen.pid}").start()

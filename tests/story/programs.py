@@ -1,0 +1,67 @@
+"""Programs that run beside a test, with what they print kept in a file."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.story.broker import SCALE
+
+
+class Program:
+    def __init__(self, command: list[Any], log: Path, **options: Any) -> None:
+        self._command = command
+        self._log = log
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *more: str) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._command, *more], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._options
+            )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process, "not started"
+        return self._process
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 20) -> int:
+        """The exit status."""
+        return self.process.wait(seconds * SCALE)
+
+    def end(self) -> None:
+        """A signal that a stopped process takes as well."""
+        if self.is_running:
+            self.send(signal.SIGCONT)
+            self.send(signal.SIGTERM)
+            try:
+                self.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@contextmanager
+def program(command: list[Any], log: Path, **options: Any) -> Iterator[Program]:
+    """Not started yet; ended on leaving."""
+    made = Program(command, log, **options)
+    try:
+        yield made
+    finally:
+        made.end()
