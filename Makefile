@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check --quiet
+PIP := $(BIN)/pip --disable-pip-version-check -qq
 STATIC_SOURCES := $(shell find static -type f -not -path 'static/vendor/*')
 DEV_SOURCES := brokerd tunnels terminals tests bench tools manage.py
 

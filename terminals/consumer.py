@@ -130,8 +130,11 @@ async def _next(receive: Receive) -> Message | bytes:
 
 
 async def _pump(terminal: TerminalSession, viewer: Viewer, receive: Receive) -> None:
-    while not viewer.closed:
-        match await _next(receive):
+    while True:
+        message = await _next(receive)
+        if viewer.closed:
+            continue  # closed by us, meanwhile: what arrives until the peer's part of the handshake does not count
+        match message:
             case bytes() as data:
                 terminal.input(viewer, data)
             case Ack(offset):
@@ -142,5 +145,3 @@ async def _pump(terminal: TerminalSession, viewer: Viewer, receive: Receive) -> 
                 viewer.tell("pong", t=t, tunnel_ms=None)
             case Attach():
                 raise BadMessage("attach was sent already")
-    while True:  # closed by us: wait for the peer's part of the closing handshake
-        await _next(receive)

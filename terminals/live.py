@@ -26,6 +26,7 @@ from tunnels.errors import Conflict, TooMany
 from tunnels.models import Host
 from tunnels.registry import LiveTunnel, TunnelRegistry
 
+_STOPPING = End("the broker is stopping", Close.DRAINING, retry_after_s=5)
 MAX_OF_NODE = 2000
 MAX_OF_PERSON = 100
 TICK_S = 1.0
@@ -75,7 +76,7 @@ class LiveTerminals:
         self._draining = True
         self._ticker.cancel()
         for terminal in self._terminals.values():
-            terminal.end(End("the broker is stopping", Close.DRAINING, retry_after_s=5))
+            terminal.end(_STOPPING)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=8)
 
@@ -116,6 +117,8 @@ class LiveTerminals:
         self._terminals[row.id] = terminal
         self._web_logins[row.id] = web_login
         self._own(self._life(row, terminal))
+        if self._draining:
+            terminal.end(_STOPPING)
         return self.tickets.mint(session=row.id, person=row.person.username, role=Role.DRIVER)
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:

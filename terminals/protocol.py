@@ -107,7 +107,7 @@ def control(kind: str, **fields: Any) -> str:
 
 def _text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
-    if not isinstance(value, str) or len(value) > 200:
+    if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
         raise BadMessage(f"{name} must be text")
     return value
 
@@ -137,6 +137,6 @@ def _size(fields: dict[str, Any], name: str) -> int:
 
 def _number(fields: dict[str, Any], name: str) -> float:
     value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadMessage(f"{name} must be a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**53:
+        raise BadMessage(f"{name} must be a number")  # Python's JSON also takes NaN and Infinity; browsers do not
     return value

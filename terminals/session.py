@@ -80,6 +80,7 @@ class TerminalSession:
             self._shell = await open_shell(connection, self, cols=self.cols, rows=self.rows)
             self._shell.write(bytes(self._early_input))
             self._early_input.clear()
+            self._schedule_input_ack()
             return await self._shell.over
         except (asyncssh.Error, OSError) as error:
             return explain(error)
@@ -216,11 +217,12 @@ class TerminalSession:
     def acknowledge_input(self) -> None:
         """Tell the driver how much input was taken over, unless the host does not take it right now."""
         self._ack_timer = None
-        if self._shell is not None and not self._shell.writable:
-            return  # `resume_writing` of the shell calls again
-        self._input_acked = self.input_offset
+        if self._early_input or (self._shell is not None and not self._shell.writable):
+            return  # the shell's opening or its `resume_writing` calls again; until then the input window bounds us
+        # What waits for the shell is not taken over yet: else a driver could pile it up here while we dial.
+        self._input_acked = self.input_offset - len(self._early_input)
         if driver := self.driver:
-            driver.tell("input_ack", offset=self.input_offset)
+            driver.tell("input_ack", offset=self._input_acked)
 
     def resize(self, viewer: Viewer, cols: int, rows: int) -> None:
         """The driver's size becomes the terminal's; a watcher's does not count."""

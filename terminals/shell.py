@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from terminals.session import TerminalSession
 
 TERM = "xterm-256color"
+OPEN_TIMEOUT_S = 15
 
 
 class Shell(asyncssh.SSHClientSession[bytes]):
@@ -97,14 +98,18 @@ class Shell(asyncssh.SSHClientSession[bytes]):
 async def open_shell(
     connection: asyncssh.SSHClientConnection, session: TerminalSession, *, cols: int, rows: int
 ) -> Shell:
-    """A login shell in a pty on the host; its output goes to `session.output`. Raises asyncssh.Error."""
+    """A login shell in a pty on the host; its output goes to `session.output`. Raises asyncssh.Error or TimeoutError."""
     shell = Shell(session)
-    await connection.create_session(
-        lambda: shell,
-        term_type=TERM,
-        term_size=(cols, rows),
-        encoding=None,
-        window=WINDOW,
-        max_pktsize=32 * 1024,
-    )
+    try:
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            await connection.create_session(
+                lambda: shell,
+                term_type=TERM,
+                term_size=(cols, rows),
+                encoding=None,
+                window=WINDOW,
+                max_pktsize=32 * 1024,
+            )
+    except TimeoutError as error:
+        raise TimeoutError(f"the host did not open a shell within {OPEN_TIMEOUT_S} s") from error
     return shell

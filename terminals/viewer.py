@@ -61,8 +61,8 @@ class Viewer:
 
     def pump(self, ring: Ring) -> None:
         """Send what window and wire allow. A viewer that fell behind the ring is skipped forward, with a gap."""
-        if self.closed:
-            return
+        if self.closed or not self.wire.writable:
+            return  # the gap of a viewer that does not read is told once, when it reads again
         if self.sent < ring.start:
             self.tell("gap", **{"from": self.sent, "to": ring.start, "reason": "slow"})
             self.sent = self.acked = ring.start

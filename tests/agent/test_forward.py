@@ -193,3 +193,34 @@ async def test_failure_in_one_connection_leaves_the_tunnel_up(
         assert await reader.read() == b""
         assert gateway.tunnel is tunnel
     assert "boom" in caplog.text
+
+
+async def test_tunnel_that_goes_while_we_dial_leaves_no_socket(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[asyncio.StreamReader] = []
+
+    async def remember(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(reader)
+        await reader.read()
+        writer.close()
+
+    loop, may_go_on = asyncio.get_running_loop(), asyncio.Event()
+    connect = loop.create_connection
+
+    async def connect_slowly(*args: Any, **options: Any) -> Any:
+        made = await connect(*args, **options)
+        await may_go_on.wait()
+        return made
+
+    async with serving(remember) as target, forwarding(gateway, target), patient():
+        tunnel = await gateway.up()
+        monkeypatch.setattr(loop, "create_connection", connect_slowly)
+        opening = asyncio.create_task(_open(tunnel))
+        await until(lambda: accepted, "the connection")
+        tunnel.abort()
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await opening
+        await until(lambda: gateway.tunnel is None, "the tunnel's end")
+        may_go_on.set()
+        await until(accepted[0].at_eof, "the socket to be closed")

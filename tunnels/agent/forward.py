@@ -62,7 +62,7 @@ class Forward:
 
         async def accept(_orig_host: str, _orig_port: int) -> ChannelEnd:
             try:
-                return await self._connect(outlet)
+                return await self._connect(conn, outlet)
             except asyncssh.ChannelOpenError:
                 raise
             except Exception as error:  # this call's root: an exception here would close the tunnel
@@ -71,7 +71,7 @@ class Forward:
 
         await conn.create_server(accept, "localhost", tunnel_port)
 
-    async def _connect(self, outlet: Valve) -> ChannelEnd:
+    async def _connect(self, conn: asyncssh.SSHClientConnection, outlet: Valve) -> ChannelEnd:
         if self._open >= MAX_CONNECTIONS:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "too many connections")
         self._open += 1
@@ -82,12 +82,14 @@ class Forward:
                     lambda: splice.socket, self._target.host, self._target.port
                 )
         except OSError as error:
-            self._closed()
+            splice.close()
             reason = f"cannot reach {self._target}: {error.strerror or error}"
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, reason) from error
         except BaseException:
-            self._closed()
+            splice.close()
             raise
+        if conn.is_closed():  # the tunnel went while we dialled: AsyncSSH would drop the channel without a word to us
+            splice.close()
         return splice.channel
 
     def _closed(self) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py make_first_admin`: where nobody has an account yet, makes `admin` and prints the password, alone."""
+"""`manage.py make_first_admin`: where nobody has an account yet, makes `admin`, who is auditor as well, and prints the password, alone."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class Command(BaseCommand):
         if Person.objects.exists():
             return
         password = secrets.token_urlsafe(15)
-        create_person(name="admin", password=password, admin=True, actor=OPERATOR)
+        create_person(name="admin", password=password, admin=True, auditor=True, actor=OPERATOR)
         self.stdout.write(password)
