@@ -25,6 +25,7 @@ from brokerd.conf import Config, ConfigError, load, prepare_data_dir  # noqa: E4
 
 READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
@@ -35,7 +36,8 @@ def main() -> None:
         prepare_data_dir(config)
     except ConfigError as error:
         sys.exit(f"brokerd: {error}")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)
     logs = config.data_dir / "log"
     logs.mkdir(exist_ok=True)
     manage("migrate", "--verbosity", "0")
@@ -145,6 +147,9 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def _interrupt(*_: object) -> NoReturn:
+    # Once: a second signal must not break off the stopping, which would leave the children behind.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

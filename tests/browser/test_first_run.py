@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,7 +55,9 @@ class FirstRun:
         return self.output.read_text()
 
     def stop(self) -> int:
+        """As Ctrl-C and an impatient second one do."""
         self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30 * SCALE)
 
 
@@ -75,7 +78,7 @@ def log_in(page: Page, url: str, password: str) -> None:
 
 
 def shows(page: Page, text: str) -> None:
-    """Until the terminal shows `text`. Asked from here: a predicate in the page would be eval, which its CSP forbids."""
+    """Until the terminal shows `text`. Asked from here: a predicate in the page would be eval, which the CSP forbids."""
     until(lambda: text in page.evaluate("window.brokerdScreen.text()"), f"terminal shows {text}")
 
 
@@ -125,6 +128,8 @@ def test_from_the_printed_lines_to_a_shell_on_this_machine(first_run: FirstRun, 
 def test_a_second_run_keeps_everything_and_prints_no_password(first_run: FirstRun, chromium: Browser) -> None:
     password = re.search(r"^password  (\S+)$", first_run.printed, re.MULTILINE)[1]
     assert first_run.stop() == 0
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", first_run.ports[0])) != 0, "the broker outlived make run"
     printed = first_run.start()
     assert "password" not in printed.lower()
     assert f"portal  http://127.0.0.1:{first_run.ports[0]}" in printed
