@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bench.terminal import Terminal, TerminalEnded
@@ -32,21 +33,30 @@ class Ours:
         """A terminal that was asked for; its prompt may still be on its way."""
         opened = self._call("POST", "/api/v1/sessions", {"host": self._host, "login": LOGIN})
         socket = WebSocket(opened["socket"], origin=self._broker.url, subprotocol=SUBPROTOCOL)
-        return SocketTerminal(socket, opened["ticket"])
+        return SocketTerminal(socket, opened["ticket"], end=partial(self._end, opened["id"]))
 
-    def _call(self, method: str, path: str, body: dict[str, Any]) -> Any:
+    def _end(self, session: str) -> None:
+        self._call("DELETE", f"/api/v1/sessions/{session}")
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"Bearer {self._broker.tokens[PERSON]}", "Content-Type": "application/json"}
-        self._http.request(method, path, json.dumps(body), headers)
-        answer = self._http.getresponse()
+        try:
+            self._http.request(method, path, json.dumps(body), headers)
+            answer = self._http.getresponse()
+        except ConnectionError:  # it was idle for too long
+            self._http.close()
+            self._http.request(method, path, json.dumps(body), headers)
+            answer = self._http.getresponse()
         text = answer.read()
         if answer.status >= 300:
             raise OSError(f"{method} {path}: {answer.status} {text[:300]!r}")
-        return json.loads(text)
+        return json.loads(text) if text else None
 
 
 class SocketTerminal(Terminal):
-    def __init__(self, socket: WebSocket, ticket: str) -> None:
+    def __init__(self, socket: WebSocket, ticket: str, *, end: Callable[[], None]) -> None:
         super().__init__(socket.socket.fileno())
+        self._end = end
         self._socket = socket
         self._shown = self._acked = 0
         self._tell("attach", ticket=ticket, cols=80, rows=24, output_offset=None, input_offset=None)
@@ -86,8 +96,5 @@ class SocketTerminal(Terminal):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, TerminalEnded):
-            self.write(b"\x03\nexit\n")
-            while True:
-                self.read()
+        self._end()
         self._socket.close()

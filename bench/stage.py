@@ -1,4 +1,4 @@
-"""Everything that is measured, on loopback: one machine with one sshd, reachable through brokerd and through stock ssh."""
+"""What is measured, on loopback: one machine with one sshd, to be reached through brokerd and through stock ssh."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The stock side: `ssh -N -R` from the machine to a stock sshd, and `ssh -J` through it, in a pty as a person has it."""
+"""The stock side: `ssh -N -R` from the machine to a stock sshd, and `ssh -J` through it, in a pty like a person's."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 
@@ -89,14 +89,6 @@ class PtyTerminal(Terminal):
         return data
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, TerminalEnded):
-            self.write(b"\x03\nexit\n")
-            while True:
-                self.read()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(5)
-        with contextlib.suppress(OSError):
-            os.close(self._fd)
+        os.killpg(self._process.pid, signal.SIGTERM)  # with the ssh that `-J` has started
+        self._process.wait(10)
+        os.close(self._fd)

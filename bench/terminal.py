@@ -1,4 +1,4 @@
-"""A shell on the distant machine, however it is reached: what every measure drives, and nothing but file descriptors."""
+"""A shell on the distant machine, however it is reached: what every measure drives, with one way of reading."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Terminal(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End the shell, and all that was started for it. Idempotent."""
+        """End the shell, and all that was started for it."""
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027 - stock ssh has nothing to say here
         """All output was shown, and nothing more is expected."""
 
     def wait(self) -> None:

@@ -82,7 +82,8 @@ def _ports(text: str) -> range:
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+    is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain or parts.port == 0:
         raise ValueError(f"{text!r} is not a URL such as https://broker.example")
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -185,7 +186,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
     """This process's configuration. ConfigError names the setting that is wrong. Reads no file but `NAME_FILE`s."""
     known = {item.metadata["name"] for item in fields(Config)}
     for name in environ.keys() - NAMES_OF_THE_AGENT:
-        if name.startswith("BROKERD_") and name.removesuffix("_FILE") not in known:
+        if name.startswith("BROKERD_") and name not in known and name.removesuffix("_FILE") not in SECRETS:
             raise ConfigError(f"{name}: no such setting; the README lists them")
     values = {item.name: _value(item.metadata, environ) for item in fields(Config)}
     values["data_dir"] = BASE_DIR / values["data_dir"]

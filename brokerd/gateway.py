@@ -6,6 +6,7 @@ offered proves nothing: whoever it belongs to counts from `auth_completed` on.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import asyncssh
@@ -13,7 +14,7 @@ import structlog
 
 from brokerd.conf import Address, ConfigError
 from tunnels.agents import AgentConnection, AgentDesk
-from tunnels.algorithms import ENCRYPTION, KEX, MAC, SIGNATURES
+from tunnels.algorithms import ENCRYPTION, KEX, MAC, SIGNATURES, send_no_ignore
 from tunnels.directory import KnownHost
 from tunnels.keys import describe
 from tunnels.keystore import gateway_key
@@ -23,6 +24,10 @@ LOGIN_GRACE_S = 30
 MAX_CONNECTIONS = 5000
 MAX_UNAUTHENTICATED = 100
 MAX_TRIES = 6
+MAX_UNSENT = 64 * 1024 * 1024
+"""Bytes waiting for an agent to read them: thirty full windows of OpenSSH; beyond, its connection is cut."""
+MAX_UNSENT_BEFORE_LOGIN = 256 * 1024
+WATCH_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +40,11 @@ class Gateway:
         self._address = address
         self._keepalive_s = keepalive_s
         self.unauthenticated = 0
-        self.connections = 0
+        self.doors: set[Door] = set()
+
+    @property
+    def connections(self) -> int:
+        return len(self.doors)
 
     async def __aenter__(self) -> Gateway:
         try:
@@ -70,11 +79,20 @@ class Gateway:
                 f"the SSH gateway cannot listen on {self._address} ({error.strerror}); "
                 "set BROKERD_SSH_BIND to a free address"
             ) from error
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._acceptor.close()
+        self._watcher.cancel()
         await self._desk.close()
+
+    async def _watch(self) -> None:
+        """AsyncSSH writes on whether or not the peer reads, as far as the windows go that the peer itself names."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            for door in list(self.doors):
+                door.cut_if_unread()
 
     @property
     def is_listening(self) -> bool:
@@ -98,13 +116,14 @@ class Door(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
-        self._gateway.connections += 1
+        send_no_ignore(conn)
+        self._gateway.doors.add(self)
         self._gateway.unauthenticated += 1
         if self._gateway.unauthenticated > MAX_UNAUTHENTICATED or self._gateway.connections > MAX_CONNECTIONS:
             conn.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gateway.connections -= 1
+        self._gateway.doors.discard(self)
         self._gateway.unauthenticated -= not self._authenticated
         if self._agent is not None:
             self._agent.connection_lost(exc)
@@ -113,14 +132,16 @@ class Door(asyncssh.SSHServer):
         return True
 
     def public_key_auth_supported(self) -> bool:
+        # Asked for each request of this method and for each failure of any: the one place to count, as AsyncSSH does
+        # not. An honest try costs two (offer and failure, or offer and signature), and clients begin with `none`.
+        self._tries += 1
+        if self._tries > 1 + 2 * MAX_TRIES and not self._authenticated:
+            self._connection.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "too many keys were tried")
+            return False
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         # AsyncSSH asks for unsigned offers as well, so this only remembers whose key it would be.
-        self._tries += 1
-        if self._tries > 2 * MAX_TRIES:  # an honest try is an offer and a signature
-            self._connection.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "too many keys were tried")
-            return False
         self._candidate = self._desk.directory.by_fingerprint(describe(key).fingerprint)
         return self._candidate is not None
 
@@ -134,6 +155,16 @@ class Door(asyncssh.SSHServer):
             # An exception here would end the connection without a word in the log.
             log.exception("agent could not be welcomed")
             self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, "internal error, retry after 30 s")
+
+    def cut_if_unread(self) -> None:
+        transport = getattr(self._connection, "_transport", None)
+        unsent = transport.get_write_buffer_size() if transport is not None else 0
+        if unsent > (MAX_UNSENT if self._authenticated else MAX_UNSENT_BEFORE_LOGIN):
+            log.warning("connection cut: the peer does not read", unsent=unsent)
+            if self._agent is not None:
+                self._agent.cut("the agent does not read what it is sent")
+            else:
+                self._connection.abort()
 
     def server_requested(self, listen_host: str, listen_port: int) -> Any:
         return self._agent.server_requested(listen_host, listen_port) if self._agent else False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from django.conf import settings
@@ -31,32 +31,41 @@ def resolve(scope: dict[str, Any]) -> dict[str, Any]:
     """The scope with the client's own address and scheme. Forwarding headers are taken out in any case."""
     headers = [(name, value) for name, value in scope["headers"] if name not in FORWARDED]
     resolved = {**scope, "headers": headers}
-    peer = scope["client"][0] if scope.get("client") else ""
+    peer = _parse(scope["client"][0]) if scope.get("client") else None
+    if peer is None:
+        return resolved
+    resolved["client"] = [str(peer), scope["client"][1]]
     if not _is_trusted(peer):
         return resolved
-    given = {name: value.decode("latin-1") for name, value in scope["headers"] if name in FORWARDED}
-    if client := _client(given.get(b"x-forwarded-for", "")):
+    if client := _client(_given(scope, b"x-forwarded-for")):
         resolved["client"] = [client, 0]
-    if given.get(b"x-forwarded-proto", "").strip() == "https":
+    if _given(scope, b"x-forwarded-proto").rpartition(",")[2].strip() == "https":
         resolved["scheme"] = SECURE.get(scope.get("scheme", "http"), "https")
     return resolved
+
+
+def _given(scope: dict[str, Any], header: bytes) -> str:
+    """All lines of the header as one, the last proxy's word at its end."""
+    return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == header)
 
 
 def _client(forwarded_for: str) -> str | None:
     """The right-most address that is not a trusted proxy's: what stands left of it was written by the client."""
     for part in reversed([part.strip() for part in forwarded_for.split(",")]):
-        try:
-            address = str(ip_address(part))
-        except ValueError:
-            return None
-        if not _is_trusted(address):
-            return address
+        address = _parse(part)
+        if address is None or not _is_trusted(address):
+            return str(address) if address else None
     return None
 
 
-def _is_trusted(address: str) -> bool:
+def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    """An address; IPv4 in IPv6 clothes, as a socket for both shows it, is IPv4."""
     try:
-        parsed = ip_address(address)
+        address = ip_address(text)
     except ValueError:
-        return False
-    return any(parsed in network for network in settings.BROKERD.trusted_proxies)
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_trusted(address: IPv4Address | IPv6Address) -> bool:
+    return any(address in network for network in settings.BROKERD.trusted_proxies)

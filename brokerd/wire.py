@@ -9,6 +9,7 @@ too many messages wait for the consumer.
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,8 @@ MAX_WAITING = 64
 """Messages that wait for the consumer before the socket is no longer read."""
 MAX_REASON = 120
 """Bytes of a close reason; RFC 6455 allows 123."""
-MAX_UNREAD = 1024 * 1024
-"""Bytes written since the peer last read, whoever wrote them; beyond, the connection is cut."""
+MAX_UNREAD = 256 * 1024
+"""Bytes written since the peer last read, all of them short messages; beyond, the connection is cut."""
 
 
 @implementer(IPushProducer)
@@ -46,7 +47,8 @@ class WebSocketWire:
 
     def close(self, code: int, reason: str) -> None:
         cut = reason.encode()[:MAX_REASON].decode("utf-8", "ignore")
-        self._protocol.sendClose(code=int(code), reason=cut)
+        # Not `sendClose`: Autobahn keeps 1011, the code of an internal error, from applications.
+        self._protocol.sendCloseFrame(code=int(code), reasonUtf8=cut.encode())
 
     def _may_write(self, count: int) -> bool:
         if not self.writable:
@@ -68,6 +70,16 @@ class WebSocketWire:
 
     def stopProducing(self) -> None:
         self.writable = False
+
+
+def frame(payload: bytes, *, is_text: bool) -> bytes:
+    """A message as a single frame of a server: whole and unmasked (RFC 6455 section 5.2)."""
+    first, count = 0x81 if is_text else 0x82, len(payload)
+    if count < 126:
+        return bytes((first, count)) + payload
+    if count < 65536:
+        return struct.pack("!BBH", first, 126, count) + payload
+    return struct.pack("!BBQ", first, 127, count) + payload
 
 
 class BoundedQueue(asyncio.Queue[dict[str, Any]]):

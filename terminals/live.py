@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -122,7 +123,9 @@ class LiveTerminals:
         return self.tickets.mint(session=row.id, person=row.person.username, role=Role.DRIVER)
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
+        # Not in the context of the request that opened the terminal: asgiref keeps that request's database thread in
+        # it, which is gone when the terminal wants to write down its end.
+        task = self._loop.create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

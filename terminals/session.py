@@ -219,10 +219,9 @@ class TerminalSession:
         self._ack_timer = None
         if self._early_input or (self._shell is not None and not self._shell.writable):
             return  # the shell's opening or its `resume_writing` calls again; until then the input window bounds us
-        # What waits for the shell is not taken over yet: else a driver could pile it up here while we dial.
-        self._input_acked = self.input_offset - len(self._early_input)
+        self._input_acked = self.input_offset
         if driver := self.driver:
-            driver.tell("input_ack", offset=self._input_acked)
+            driver.tell("input_ack", offset=self.input_offset)
 
     def resize(self, viewer: Viewer, cols: int, rows: int) -> None:
         """The driver's size becomes the terminal's; a watcher's does not count."""

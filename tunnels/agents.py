@@ -26,6 +26,8 @@ from tunnels.rules import refuse_agent, refuse_listen
 
 REPEAT_S = 600
 """The same refusal of the same host is audited once in this time, seconds: agents try again for ever."""
+MAX_REFUSALS = 20
+"""Different refusals of one host that are audited in this time: an agent may ask for whatever it likes."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +59,7 @@ class AgentDesk:
         self.lease_s = lease_s
         self.directory = directory
         self.registry = registry
-        self._refusals: dict[tuple[UUID, str], float] = {}
+        self._refusals: dict[UUID, dict[str, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def welcome(self, connection: asyncssh.SSHServerConnection, known: KnownHost) -> AgentConnection | None:
@@ -74,9 +76,10 @@ class AgentDesk:
     def refuse(self, known: KnownHost, address: str, reason: str) -> None:
         """Put a refusal on record, unless the same one is there already."""
         now = time.monotonic()
-        self._refusals = {key: at for key, at in self._refusals.items() if now - at < REPEAT_S}
-        if (known.id, reason) not in self._refusals:
-            self._refusals[known.id, reason] = now
+        told = {text: at for text, at in self._refusals.get(known.id, {}).items() if now - at < REPEAT_S}
+        self._refusals[known.id] = told
+        if reason not in told and len(told) < MAX_REFUSALS:
+            told[reason] = now
             self.own(self._note(known.facts.name, address, reason))
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
@@ -139,6 +142,12 @@ class AgentConnection:
         self._lost = describe_loss(exc)
         if self._tunnel:
             self._tunnel.over(self._lost)
+
+    def cut(self, reason: str) -> None:
+        """Let go of the connection at once, without a word to the agent."""
+        if self._tunnel:
+            self._tunnel.over(reason)
+        self.connection.abort()
 
     async def _hold(self, tunnel: LiveTunnel, opened: asyncio.Future[str | None]) -> None:
         """The life of one tunnel: lease taken, registered, and after its end given back with the reason."""

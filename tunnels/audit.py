@@ -128,7 +128,7 @@ def record(
     )
     entry.hash = digest(entry)
     entry.save(force_insert=True)
-    transaction.on_commit(_committed)
+    transaction.on_commit(_committed, robust=True)  # what is committed is done, whatever becomes of those it is told
     return entry
 
 

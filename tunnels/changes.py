@@ -33,8 +33,8 @@ class ChangeFeed:
 
     async def __aenter__(self) -> ChangeFeed:
         loop = asyncio.get_running_loop()
-        self._unsubscribe = audit.subscribe(lambda: loop.call_soon_threadsafe(self._hint.set))
         await self._tell()
+        self._unsubscribe = audit.subscribe(lambda: loop.call_soon_threadsafe(self._hint.set))
         self._task = loop.create_task(self._run())
         return self
 
@@ -49,11 +49,12 @@ class ChangeFeed:
             try:
                 changed = await self._wait_for_change()
                 if changed or time.monotonic() - told >= REGULAR_S:
-                    await self._tell()
                     told = time.monotonic()
+                    await self._tell()
             except Exception:
                 # The root of this task. Without it a database that is away for a moment would stop all re-checks.
                 log.exception("change feed failed, trying again")
+                self._seen = -1
                 await asyncio.sleep(POLL_S)
 
     async def _wait_for_change(self) -> bool:
@@ -68,5 +69,12 @@ class ChangeFeed:
         return changed
 
     async def _tell(self) -> None:
+        """Every listener has its turn, whatever becomes of the others; then their errors are raised."""
+        errors: list[Exception] = []
         for listener in self._listeners:
-            await listener()
+            try:
+                await listener()
+            except Exception as error:  # one that fails must not keep the rest from ending what may not go on
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("listeners failed", errors)

@@ -12,10 +12,21 @@ from tunnels.files import private_file
 from tunnels.keys import describe
 
 
+class DamagedKey(Exception):
+    """A key file holds no key; the message says which and what to do."""
+
+
 def _load(name: str) -> asyncssh.SSHKey:
     folder: Path = settings.BROKERD.data_dir / "keys"
     folder.mkdir(mode=0o700, exist_ok=True)
-    return asyncssh.import_private_key(private_file(folder / name, _new_key))
+    content = private_file(folder / name, _new_key)
+    try:
+        return asyncssh.import_private_key(content)
+    except asyncssh.KeyImportError as error:
+        raise DamagedKey(
+            f"{folder / name} holds no private key; restore it from a backup (deleted, it is made anew, "
+            "and machines will not know the new one)"
+        ) from error
 
 
 def _new_key() -> bytes:

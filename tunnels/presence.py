@@ -16,6 +16,8 @@ from tunnels.errors import NotAllowed
 from tunnels.models import Host, State, Tunnel
 from tunnels.text import printable
 
+REPLACED = "replaced by a new connection with the same key"
+
 
 def _lease(seconds: int) -> ExpressionWrapper:
     return ExpressionWrapper(Now() + Value(timedelta(seconds=seconds)), output_field=DateTimeField())
@@ -27,7 +29,11 @@ def open_tunnel(*, host_id: UUID, node: str, address: str, client: str, lease_s:
     host = Host.objects.select_related("tunnel").get(pk=host_id)
     if host.state != State.APPROVED:
         raise NotAllowed(f"host {host.name} is {host.state}")
-    epoch = host.tunnel.epoch + 1 if hasattr(host, "tunnel") else 1
+    epoch = 1
+    if hasattr(host, "tunnel"):
+        # The one before closes a moment later, when its epoch is no longer the row's: its end is told here.
+        close_tunnel(host_id=host_id, epoch=host.tunnel.epoch, reason=REPLACED)
+        epoch = host.tunnel.epoch + 1
     facts = {
         "node": node,
         "epoch": epoch,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import asyncssh
 
-from tunnels.algorithms import ENCRYPTION, KEX, MAC
+from tunnels.algorithms import ENCRYPTION, KEX, MAC, send_no_ignore
 from tunnels.certificates import issue
 from tunnels.errors import Refused
 from tunnels.registry import LiveTunnel
@@ -55,6 +55,11 @@ class _Client(asyncssh.SSHClient):
         self._login = login
         self._deadline = deadline
         self._asked = 0
+        self.is_waiting = False
+        """For the person's answer."""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        send_no_ignore(conn)
 
     def auth_banner_received(self, msg: str, lang: str) -> None:
         for line in msg[:4000].splitlines()[:20]:
@@ -85,7 +90,9 @@ class _Client(asyncssh.SSHClient):
             return None
         self._asked += 1
         self._allow(ANSWER_TIMEOUT_S)
+        self.is_waiting = True
         answer = await self._asker.ask(prompt, echo=echo)
+        self.is_waiting = False
         self._allow(CONNECT_TIMEOUT_S)
         return answer
 
@@ -107,8 +114,9 @@ async def connect(
         raise HostKeyMismatch(f"no host key of {host} is pinned")
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S) as deadline:
+            client = _Client(asker, login, deadline)
             connection, _ = await asyncssh.create_connection(
-                lambda: _Client(asker, login, deadline),
+                lambda: client,
                 host,
                 tunnel=tunnel,
                 config=None,
@@ -138,6 +146,8 @@ async def connect(
     except asyncssh.ChannelOpenError as error:
         raise HostUnreachable(f"the SSH server of {host} does not answer through its tunnel: {error.reason}") from error
     except TimeoutError as error:
+        if client.is_waiting:
+            raise LoginRefused(f"{host} asked, and nobody answered in time") from error
         raise HostUnreachable(f"the SSH server of {host} did not answer in time") from error
     except (asyncssh.Error, OSError) as error:
         raise HostUnreachable(f"the SSH connection to {host} failed: {error}") from error

@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncssh
 
 from tunnels.directory import Directory
+from tunnels.presence import REPLACED
 
 CHANNEL_WINDOW = 256 * 1024
 """Receive window of one forwarded-tcpip channel, bytes: twice that of the session that runs inside."""
@@ -69,7 +70,7 @@ class TunnelRegistry:
     def hold(self, tunnel: LiveTunnel) -> Iterator[None]:
         """Be the host's tunnel while inside. The one before it is closed: the newest connection wins."""
         if before := self._tunnels.get(tunnel.host_id):
-            before.close("replaced by a new connection with the same key")
+            before.close(REPLACED)
         self._tunnels[tunnel.host_id] = tunnel
         try:
             yield

@@ -11,8 +11,10 @@ export const ACK_EVERY_BYTES = 16 * KIB;
 export const SLICE_BYTES = 16 * KIB;
 /** Sent and unacknowledged input that a paste may have in flight, and all that is kept while disconnected. */
 export const INPUT_WINDOW_BYTES = 64 * KIB;
-/** Up to here input counts as typed by hand and does not wait for the window. */
+/** Up to here input counts as typed by hand and does not wait for that window, only for the next. */
 export const TYPED_BYTES = 256;
+/** The broker ends a session with more than 256 KiB of unacknowledged input; replies to a flood of queries get there. */
+export const TYPED_WINDOW_BYTES = 2 * INPUT_WINDOW_BYTES;
 /** Largest paste that is queued while connected. */
 export const QUEUE_BYTES = 16 * KIB * KIB;
 
@@ -45,11 +47,11 @@ export class OutputFlow {
 
   /**
    * The broker says which byte comes next. Answers how that joins what is on the screen: "continues", "skips"
-   * (bytes are missing) or "restarts" (older bytes come again, so the screen must be cleared first).
+   * (bytes are missing) or "restarts" (older bytes come again, which takes a new flow and a cleared screen).
    */
   resume(offset) {
     const known = this.#received;
-    if (offset < known || this.#parsed === known) this.#parsed = offset;
+    if (this.#parsed === known) this.#parsed = offset;
     this.#received = offset;
     this.#acked = offset;
     if (offset === known) return "continues";
@@ -128,8 +130,8 @@ export class InputQueue {
   next() {
     const length = Math.min(SLICE_BYTES, this.#end - this.#sent);
     if (length === 0) return null;
-    const inFlight = this.#sent - this.#acked;
-    if (inFlight + length > INPUT_WINDOW_BYTES && length > TYPED_BYTES) return null;
+    const window = length > TYPED_BYTES ? INPUT_WINDOW_BYTES : TYPED_WINDOW_BYTES;
+    if (this.#sent - this.#acked + length > window) return null;
     const slice = this.#read(this.#sent, this.#sent + length);
     this.#sent += length;
     return slice;

@@ -122,7 +122,7 @@ class TerminalPage {
 
   #onRefused() {
     if (this.#socket.state === "live") this.#frame.note("The paste is too large: nothing of it was sent.");
-    else this.#frame.note("Not connected, and 64 KiB of input wait already: this was not taken.");
+    else this.#frame.note("Not connected, and no more than 64 KiB of input are kept: this was not taken.");
   }
 
   #onKey(event) {

@@ -54,7 +54,7 @@ export function parseMessage(text) {
   return message;
 }
 
-export const attach = (ticket, size, outputOffset, inputOffset) =>
+export const attach = (ticket, { size, outputOffset, inputOffset }) =>
   JSON.stringify({
     type: "attach",
     ticket,
@@ -99,6 +99,9 @@ const FINAL = new Set([
   CLOSE.RECORDING_FAILED,
 ]);
 
+/** Refusals that a fresh ticket may mend, or for which REST knows the reason: worth one more try. */
+export const ASK_ONCE_MORE = new Set([CLOSE.BAD_TICKET, CLOSE.NO_SESSION]);
+
 /** Whether the terminal session may still live after this close code, so that the page should attach again. */
 export function mayReconnect(code) {
   return !FINAL.has(code);
@@ -115,11 +118,13 @@ export const OFFERS = Object.freeze({
   back: "Back to hosts",
 });
 
+const ENDED_MEANWHILE = "This terminal has ended";
+
 /** Sentences by close code. `place` is {host, login}. */
 const ENDINGS = {
   [CLOSE.BAD_MESSAGE]: () => ({
-    title: "The broker refused a message",
-    text: "The broker did not understand what this page sent. The shell may still run: reconnect, or reload the page.",
+    title: "Misunderstanding",
+    text: "The broker and this page did not understand each other. The shell may still run: reconnect, or reload the page.",
     offers: ["reconnect", "again", "back"],
   }),
   [CLOSE.BAD_TICKET]: () => ({
@@ -128,12 +133,12 @@ const ENDINGS = {
     offers: ["reconnect", "again", "back"],
   }),
   [CLOSE.NOT_ALLOWED]: ({ host, login }) => ({
-    title: "Access ended",
-    text: `You may not use ${login} on ${host} any more. Ask an admin for a grant.`,
+    title: "Not allowed",
+    text: `You may not use ${login} on ${host}, or not any more. An admin can grant it.`,
     offers: ["back", "again"],
   }),
   [CLOSE.NO_SESSION]: () => ({
-    title: "No such session",
+    title: ENDED_MEANWHILE,
     text: "This terminal session does not exist any more.",
     offers: ["again", "back"],
   }),
@@ -154,7 +159,7 @@ const ENDINGS = {
   }),
   [CLOSE.TUNNEL_LOST]: ({ host }) => ({
     title: "Tunnel lost",
-    text: `The tunnel of ${host} was lost, and this shell with it. The host comes back by itself when it can.`,
+    text: `${host} could not be reached any more, so this shell is lost. The host comes back by itself when it can.`,
     offers: ["again", "back"],
   }),
   [CLOSE.HOST_KEY_MISMATCH]: ({ host }) => ({
@@ -177,7 +182,7 @@ function describeExit({ exit, reason }, { host }) {
   if (Number.isInteger(exit?.status)) {
     return { title, text: `The program on ${host} ended with exit status ${exit.status}.`, offers };
   }
-  return { title, text: `The terminal session on ${host} was ended.`, detail: reason, offers };
+  return { title, text: `The terminal session on ${host} was ended.`, detail: asSentence(reason), offers };
 }
 
 /**
@@ -187,11 +192,11 @@ function describeExit({ exit, reason }, { host }) {
 export function describeEnding(ending, place) {
   if (ending.code === CLOSE.ENDED) return describeExit(ending, place);
   const sentence = ENDINGS[ending.code];
-  if (sentence) return { ...sentence(place), detail: ending.reason };
+  if (sentence) return { ...sentence(place), detail: asSentence(ending.reason) };
   return {
     title: "Connection lost",
     text: `The connection to the broker ended (code ${ending.code}).`,
-    detail: ending.reason,
+    detail: asSentence(ending.reason),
     offers: ["reconnect", "again", "back"],
   };
 }
@@ -211,8 +216,15 @@ const PROBLEMS = {
  */
 export function describeProblem(problem, isAttaching) {
   const known = PROBLEMS[problem.status] ?? { title: "The broker could not do this", offers: ["retry", "back"] };
-  const text = problem.detail || problem.title || `The broker answered with status ${problem.status}.`;
+  const text = asSentence(problem.detail || problem.title || `The broker answered with status ${problem.status}.`);
   if (!isAttaching || problem.status === 0 || problem.status === 401) return { title: known.title, text, offers: known.offers };
-  if (problem.status === 404) return { title: "No such session", text, offers: ["again", "back"] };
+  if (problem.status === 404 || problem.status === 409) return { title: ENDED_MEANWHILE, text, offers: ["again", "back"] };
   return { title: known.title, text, offers: [...known.offers, "again"] };
+}
+
+/** The broker words reasons for logs and terminals; a first word with digits or punctuation is the name of something. */
+function asSentence(reason) {
+  if (!reason) return "";
+  const start = /^[a-z]+(?= |$)/.test(reason) ? reason[0].toUpperCase() : reason[0];
+  return start + reason.slice(1) + (/[.!?]$/.test(reason) ? "" : ".");
 }

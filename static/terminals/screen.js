@@ -10,6 +10,8 @@ import { cleanPaste, cleanTitle, webLink } from "./text.js";
 import { followTheme } from "./theme.js";
 
 const SCROLLBACK_LINES = 10_000;
+/** Most columns or rows that the broker takes. */
+const MAX_SIZE = 1000;
 const FONT_PX = { least: 8, usual: 14, most: 32 };
 const FONT_KEY = "brokerd.terminal.font";
 const READER_KEY = "brokerd.terminal.reader";
@@ -61,6 +63,9 @@ export class Screen {
 
   /** Program output; `parsed` is called when the emulator is through with it. */
   write(bytes, parsed) {
+    // The emulator parses in timeouts, which a hidden tab gets once a second and later once a minute: acks would hold
+    // the host's program back. After input it parses the next write at once, so say (not publicly) that there was some.
+    if (document.hidden) this.#terminal._core._writeBuffer?.handleUserInput();
     this.#terminal.write(bytes, parsed);
   }
 
@@ -82,6 +87,8 @@ export class Screen {
 
   fit() {
     this.#fit.fit();
+    const { cols, rows } = this.#terminal;
+    if (cols > MAX_SIZE || rows > MAX_SIZE) this.#terminal.resize(Math.min(cols, MAX_SIZE), Math.min(rows, MAX_SIZE));
   }
 
   focus() {

@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, cast
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django_htmx.middleware import HtmxDetails
 
@@ -76,4 +77,6 @@ def _log_in_first(request: HttpRequest) -> HttpResponse:
         response = HttpResponse(status=401)
         response["HX-Refresh"] = "true"
         return response
-    return redirect_to_login(request.get_full_path())
+    # Where a form goes answers no GET: whoever sent one too late starts from the hosts.
+    back = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("hosts")
+    return redirect_to_login(back)

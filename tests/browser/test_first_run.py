@@ -78,7 +78,7 @@ def log_in(page: Page, url: str, password: str) -> None:
 
 
 def shows(page: Page, text: str) -> None:
-    """Until the terminal shows `text`. Asked from here: a predicate in the page would be eval, which the CSP forbids."""
+    """Until the terminal shows `text`. Asked from here: a predicate in the page would be eval, which its CSP bars."""
     until(lambda: text in page.evaluate("window.brokerdScreen.text()"), f"terminal shows {text}")
 
 

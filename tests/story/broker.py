@@ -173,8 +173,10 @@ class Broker:
     def host(self, name: str, person: str = "alice") -> dict[str, Any]:
         return self.api("GET", f"/hosts/{name}", person=person)
 
-    def is_online(self, name: str, person: str = "alice") -> bool:
-        return bool(self.host(name, person)["online"])
+    def is_online(self, name: str) -> bool:
+        """As an admin sees it, whoever may reach it."""
+        hosts = self.api("GET", "/hosts?state=approved&limit=1000")["items"]
+        return any(host["name"] == name and host["online"] for host in hosts)
 
     def audit(self, event: str) -> list[dict[str, Any]]:
         return self.api("GET", f"/audit?event={event}&limit=1000", person="auditor")["items"]
@@ -182,6 +184,13 @@ class Broker:
     def session(self, session_id: str) -> dict[str, Any]:
         """A terminal session's row, as an auditor sees it."""
         return self.api("GET", f"/sessions/{session_id}", person="auditor")
+
+    def listening(self) -> set[tuple[str, int]]:
+        """Addresses and ports on which the broker process listens, whatever it says itself."""
+        assert self.process
+        lines = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout.splitlines()
+        ours = [line.split()[3] for line in lines if f"pid={self.process.pid}," in line]
+        return {(address, int(port)) for address, _, port in (place.rpartition(":") for place in ours)}
 
     def rss(self) -> int:
         """Resident bytes of the broker process."""
@@ -200,12 +209,17 @@ def _template() -> Broker:
     return template
 
 
-@contextmanager
-def running(data_dir: Path, *command: str, **settings: str) -> Iterator[Broker]:
-    """A broker with its people on a data directory of its own; `command` in place of `manage.py serve`."""
+def copy_of_template(data_dir: Path, **settings: str) -> Broker:
+    """A broker with its people on a data directory of its own, not started."""
     template = _template()
     shutil.copytree(template.data_dir, data_dir, dirs_exist_ok=True)
-    broker = Broker(data_dir, settings, tokens=dict(template.tokens))
+    return Broker(data_dir, settings, tokens=dict(template.tokens))
+
+
+@contextmanager
+def running(data_dir: Path, *command: str, **settings: str) -> Iterator[Broker]:
+    """`copy_of_template`, started; `command` in place of `manage.py serve`."""
+    broker = copy_of_template(data_dir, **settings)
     broker.command = command or broker.command
     broker.start()
     try:

@@ -12,24 +12,20 @@ import pytest
 from tests.story.broker import Broker, running
 from tests.story.machine import SSHD, Machine, machine, terminal_grant
 
-HASTY = {"BROKERD_SESSION_GRACE": "2", "BROKERD_IDLE_TIMEOUT": "3", "BROKERD_MAX_SESSION": "6", "BROKERD_KEEPALIVE": "1"}
+HASTY = {
+    "BROKERD_SESSION_GRACE": "2",
+    "BROKERD_IDLE_TIMEOUT": "3",
+    "BROKERD_MAX_SESSION": "6",
+    "BROKERD_KEEPALIVE": "1",
+}
 _numbers = count(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """The one place that knows what `sshd` needs: without it a test is skipped, or fails where nothing may be."""
-    if Path(SSHD).exists():
-        return
-    missing = f"{SSHD} is missing: install the Debian package openssh-server"
-    for item in items:
-        if item.get_closest_marker("sshd"):
-            item.add_marker(pytest.mark.skip(reason=missing))
-
-
-@pytest.fixture(autouse=True)
-def _no_skip_in_ci(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("sshd") and os.environ.get("CI") == "true":
-        assert Path(SSHD).exists(), f"{SSHD} is missing"
+    if item.get_closest_marker("sshd") and not Path(SSHD).exists():
+        outcome = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        outcome(f"{SSHD} is missing: install the Debian package openssh-server")
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +46,14 @@ def hasty_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def web1(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A host that is online for the whole run, where alice has a terminal."""
     with machine(tmp_path_factory.mktemp("machines"), "web1", broker) as made:
+        made.bring_up(terminal_grant())
+        yield made
+
+
+@pytest.fixture(scope="session")
+def hasty1(hasty_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """`web1`, on the hasty broker."""
+    with machine(tmp_path_factory.mktemp("machines"), "hasty1", hasty_broker) as made:
         made.bring_up(terminal_grant())
         yield made
 

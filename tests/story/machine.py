@@ -40,7 +40,8 @@ class Machine:
     agent: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(mode=0o700)
+        self.folder.mkdir(mode=0o700, parents=True)
+        self._started: list[subprocess.Popen[bytes]] = []
         self.key = self.folder / "agent"
         self.public_key = keygen(self.key)
         self.host_key = keygen(self.folder / "host")
@@ -67,7 +68,8 @@ class Machine:
 
     # Its SSH server
 
-    def start_sshd(self, *, ca: bool = True, password: bool = False) -> None:
+    def start_sshd(self, *, ca: bool = True, password: bool = False, principals: str = "") -> None:
+        """`ca`: it trusts the broker's certificates, for `principals` where named; `password`: it takes passwords."""
         config = self.folder / "sshd_config"
         lines = [
             f"Port {self.port}",
@@ -82,18 +84,42 @@ class Machine:
             "KbdInteractiveAuthentication no",
             "PrintMotd no",
             "PrintLastLog no",
+            "LogLevel DEBUG1",
             "Subsystem sftp internal-sftp",
         ]
         if ca:
             trusted = self.folder / "ca.pub"
             trusted.write_text(self.enrollment["ca_public_key"] + "\n")
             lines.append(f"TrustedUserCAKeys {trusted}")
+        if principals:
+            (self.folder / "principals").write_text(principals + "\n")
+            lines.append(f"AuthorizedPrincipalsFile {self.folder / 'principals'}")
         config.write_text("\n".join(lines) + "\n")
+        self._run_sshd(config)
+
+    def _run_sshd(self, config: Path) -> None:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         with (self.folder / "sshd.log").open("ab") as log:
             self.sshd = subprocess.Popen([SSHD, "-D", "-e", "-f", config], stdout=log, stderr=log)
+        self._started.append(self.sshd)
         until(self._sshd_answers, "sshd is up")
+
+    def swap_host_key(self) -> None:
+        """Another machine answers at the same place."""
+        assert self.sshd
+        self.sshd.kill()
+        self.sshd.wait()
+        for path in (self.folder / "host", self.folder / "host.pub"):
+            path.unlink()
+        self.host_key = keygen(self.folder / "host")
+        with (self.folder / "sshd.log").open("a") as log:
+            log.write("swapped\n")
+        self._run_sshd(self.folder / "sshd_config")
+
+    @property
+    def sshd_log(self) -> str:
+        return (self.folder / "sshd.log").read_text(errors="replace")
 
     def _sshd_answers(self) -> bool:
         assert self.sshd and self.sshd.poll() is None, (self.folder / "sshd.log").read_text()
@@ -102,8 +128,8 @@ class Machine:
 
     # Its agent
 
-    def ssh_command(self, *options: str, forward: str | None = None) -> list[str]:
-        """The stock client, as the README tells people to run it."""
+    def ssh_command(self, *options: str, forward: str | None = None, interactive: bool = False) -> list[str]:
+        """The stock client, as the README tells people to run it. `interactive` leaves `-N` out."""
         known_hosts = self.folder / "known_hosts"
         gateway = self.enrollment["gateway"]
         known_hosts.write_text(f"[127.0.0.1]:{self.broker.ssh_port} {gateway['host_keys'][0]}\n")
@@ -122,13 +148,17 @@ class Machine:
         given = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
         remote = ["-R", forward] if forward != "none" else []
         target = ["-p", str(self.broker.ssh_port), f"{self.name}@127.0.0.1"]
-        return ["ssh", "-F", "none", *given, *options, "-N", *remote, *target]
+        return ["ssh", "-F", "none", *options, *given, *([] if interactive else ["-N"]), *remote, *target]
 
-    def start_agent(self, *options: str) -> None:
+    def start_agent(self, *options: str, forward: str | None = None) -> None:
+        command = self.ssh_command(*options, forward=forward)
         with (self.folder / "agent.log").open("ab") as log:
-            self.agent = subprocess.Popen(
-                self.ssh_command(*options), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+            self.agent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._started.append(self.agent)
+
+    @property
+    def agent_log(self) -> str:
+        return (self.folder / "agent.log").read_text()
 
     def run_agent(self, *options: str, forward: str | None = None) -> subprocess.CompletedProcess[str]:
         """An agent that is expected to be turned away; with what the client printed."""
@@ -141,20 +171,21 @@ class Machine:
             timeout=20 * SCALE,
         )
 
-    def bring_up(self, *grants: dict[str, Any], **sshd: bool) -> None:
+    def bring_up(self, *grants: dict[str, Any], agent: bool = True, **sshd: Any) -> None:
         """The whole way: enrolled, approved, with an sshd and a tunnel."""
         self.request()
         self.approve(*grants)
         self.start_sshd(**sshd)
-        self.start_agent()
-        self.wait_online()
+        if agent:
+            self.start_agent()
+            self.wait_online()
 
-    def wait_online(self, online: bool = True, person: str = "alice") -> None:
-        until(lambda: self.broker.is_online(self.name, person) is online, f"{self.name} online is {online}", 60)
+    def wait_online(self, online: bool = True, seconds: float = 20) -> None:
+        until(lambda: self.broker.is_online(self.name) is online, f"{self.name} online is {online}", seconds)
 
     def stop(self) -> None:
-        for process in (self.agent, self.sshd):
-            if process and process.poll() is None:
+        for process in self._started:
+            if process.poll() is None:
                 process.kill()
                 process.wait()
 

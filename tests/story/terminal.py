@@ -35,6 +35,7 @@ class Terminal:
     input_acked: int = 0
 
     def __post_init__(self) -> None:
+        self._pings = 0
         self._news = asyncio.Condition()
         self._reader = asyncio.create_task(self._read())
 
@@ -86,6 +87,12 @@ class Terminal:
     async def ack(self) -> None:
         """Everything received so far was parsed."""
         await self.control("ack", offset=self.offset)
+
+    async def ping(self) -> None:
+        """Returns once everything is here that the broker had sent when it read this."""
+        self._pings += 1
+        await self.control("ping", t=self._pings)
+        await self.wait(lambda: {"type": "pong", "t": self._pings, "tunnel_ms": None} in self.messages, "pong")
 
     async def send(self, data: bytes) -> None:
         await self.socket.send(data)
@@ -165,7 +172,9 @@ async def request_session(
     return await asyncio.to_thread(broker.api, "POST", "/sessions", body, person, 201)
 
 
-async def request_ticket(broker: Broker, session_id: str, person: str = "alice", role: str = "driver") -> dict[str, Any]:
+async def request_ticket(
+    broker: Broker, session_id: str, person: str = "alice", role: str = "driver"
+) -> dict[str, Any]:
     return await asyncio.to_thread(broker.api, "POST", f"/sessions/{session_id}/tickets", {"role": role}, person)
 
 

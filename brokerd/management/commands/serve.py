@@ -8,10 +8,11 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from brokerd.conf import Address, Config, ConfigError, parse_address, prepare_data_dir
+from tunnels.keystore import DamagedKey, authority_key, gateway_key
 
 
 class Command(BaseCommand):
@@ -29,6 +30,7 @@ class Command(BaseCommand):
         prepare_data_dir(config)
         _see_that_database_is_current()
         _apply(config)
+        _see_that_keys_are_whole()
         from brokerd.web import start_reactor  # not before it is known that we serve at all
 
         start_reactor().run_until_complete(_run(config))
@@ -49,10 +51,22 @@ def _apply(config: Config) -> None:
 
 
 def _see_that_database_is_current() -> None:
-    executor = MigrationExecutor(connection)
+    try:
+        executor = MigrationExecutor(connection)
+    except DatabaseError as error:
+        name = connection.settings_dict["NAME"]
+        raise ConfigError(f"the database {name} cannot be opened ({error}); see that it is there and whole") from error
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise ConfigError("the database is not up to date; run: manage.py migrate")
     connection.close()
+
+
+def _see_that_keys_are_whole() -> None:
+    try:
+        gateway_key()
+        authority_key()
+    except DamagedKey as error:
+        raise ConfigError(str(error)) from error
 
 
 async def _run(config: Config) -> None:

@@ -1,0 +1,66 @@
+"""The people of every story at a portal with two hosts, a machine that waits, and a session of alice's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.cache import cache
+
+from terminals.grants import create_grant
+from terminals.models import Grant, Session
+from tests.conftest import DATA_DIR
+from tests.machines.helpers import ask
+from tests.people.helpers import ADDRESS, make_host
+from tunnels.audit import OPERATOR
+from tunnels.models import Host
+
+
+@pytest.fixture(autouse=True)
+def no_limits_left_over():
+    """Rate limits live in the cache, which outlives a test."""
+    cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_static_files(settings):
+    """Each test client would list them all anew, which takes five times as long as any page."""
+    settings.STATIC_ROOT = DATA_DIR / "static"
+    settings.STATIC_ROOT.mkdir(exist_ok=True)
+
+
+@pytest.fixture
+def web1(db) -> Host:
+    return make_host("web1", online=True, site="berlin")
+
+
+@pytest.fixture
+def db1(db) -> Host:
+    return make_host("db1", site="paris")
+
+
+@pytest.fixture
+def new1(db, settings) -> Host:
+    """A machine that asked over REST and waits for an admin."""
+    settings.BROKERD = replace(settings.BROKERD, open_enrollment=True)
+    return ask("new1", login="pi")
+
+
+@pytest.fixture
+def alices(alice, web1) -> Grant:
+    """alice may open terminals on web1 as root."""
+    return create_grant(person=alice, host=web1, logins=["root"], actor=OPERATOR)
+
+
+@pytest.fixture
+def bobs(bob, db1) -> Grant:
+    """bob has the right next door: db1 as guest, by his team."""
+    team = Group.objects.create(name="team")
+    team.user_set.add(bob)
+    return create_grant(group=team, host=db1, logins=["guest"], actor=OPERATOR)
+
+
+@pytest.fixture
+def her_session(alice, web1, alices) -> Session:
+    return Session.objects.create(person=alice, host=web1, login="root", node="n1", address=ADDRESS, grant=alices)
