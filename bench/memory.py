@@ -22,6 +22,7 @@ REST_S = 3
 
 def of_terminals(stage: Stage, effort: Effort) -> list[Figure]:
     figure = Figure("idle terminal, server side", "MB")
+    stage.restart_broker()
     before = _rest(stage)
     with ExitStack() as stack:
         _open(stage.ours, effort.terminals, stack)
@@ -38,6 +39,7 @@ def of_agents(stage: Stage, effort: Effort) -> list[Figure]:
     each = Figure("idle agent, server side", "MB")
     allowed = 0.2 * effort.agents
     together = Figure(f"{effort.agents:,} idle agents", "MB", f"{allowed:.0f} MB", most=allowed)
+    stage.restart_broker()
     before = _rest(stage)
     with idle_agents(stage, effort.agents):
         growth = (_rest(stage) - before) / MB

@@ -12,7 +12,7 @@ from bench.sshd import Sshd
 from bench.stock import Stock
 from bench.terminal import Terminal
 from tests.story.broker import Broker, running
-from tests.story.machine import keygen, machine, terminal_grant
+from tests.story.machine import Machine, keygen, machine, terminal_grant
 
 HOST = "bench"
 PORTS = "22100-24199"
@@ -23,6 +23,7 @@ PORTS = "22100-24199"
 class Stage:
     folder: Path
     broker: Broker
+    host: Machine
     server: Sshd
     ours: Ours
     stock: Stock
@@ -30,6 +31,17 @@ class Stage:
     @property
     def sides(self) -> tuple[Ours, Stock]:
         return self.ours, self.stock
+
+    def restart_broker(self) -> None:
+        """A broker whose memory does not yet hold what an earlier measure has let go of."""
+        self.broker.stop()
+        self.broker.start()
+        self.host.start_agent()
+        self.host.wait_online()
+        for _ in range(3):  # what the first ones leave behind is not the price of each
+            terminal = self.ours.click()
+            terminal.prepare()
+            terminal.close()
 
     @contextmanager
     def terminals(self) -> Iterator[tuple[Terminal, Terminal]]:
@@ -57,4 +69,4 @@ def staged(folder: Path) -> Iterator[Stage]:
         host.wait_online()
         server = stack.enter_context(Sshd(folder / "server", client_key=public_key))
         stock = stack.enter_context(Stock(folder, server=server, machine=distant, key=key))
-        yield Stage(folder, broker, server, Ours(broker, HOST), stock)
+        yield Stage(folder, broker, host, server, Ours(broker, HOST), stock)

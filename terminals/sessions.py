@@ -73,7 +73,9 @@ def end_session(
     """
     session = Session.objects.select_related("person", "host").get(pk=session_id)
     if session.ended_at is not None:
-        Session.objects.filter(pk=session_id).update(bytes_in=bytes_in, bytes_out=bytes_out)
+        # A person ended it and does not know the bytes; its node comes later and does.
+        if bytes_in or bytes_out:
+            Session.objects.filter(pk=session_id).update(bytes_in=bytes_in, bytes_out=bytes_out)
         return False
     session.ended_at = timezone.now()
     session.reason = printable(reason, 200)

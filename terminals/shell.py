@@ -98,7 +98,10 @@ class Shell(asyncssh.SSHClientSession[bytes]):
 async def open_shell(
     connection: asyncssh.SSHClientConnection, session: TerminalSession, *, cols: int, rows: int
 ) -> Shell:
-    """A login shell in a pty on the host; its output goes to `session.output`. Raises asyncssh.Error or TimeoutError."""
+    """A login shell in a pty on the host; its output goes to `session.output`.
+
+    Raises asyncssh.Error or TimeoutError. Cancelling it leaves the channel to the caller, who closes the connection.
+    """
     shell = Shell(session)
     try:
         async with asyncio.timeout(OPEN_TIMEOUT_S):

@@ -22,6 +22,8 @@ from tunnels.models import Host, HostTag
 
 MAX_SHOWN = 500
 MAX_SUGGESTED = 500
+EXPLAIN_ID = "explain_%s"
+"""Its fields are called like those of the other form on the page."""
 
 
 @admins
@@ -34,7 +36,7 @@ def grants(request: PersonRequest) -> HttpResponse:
             messages.success(request, f"Grant {grant.pk} is made.")
             return redirect("grants")
     standing = Grant.objects.standing().select_related("person", "group", "host")[:MAX_SHOWN]
-    context = {"section": "grants", "form": form, "explain": ExplainForm(), "grants": standing, **_suggestions()}
+    context = {"section": "grants", "form": form, "explain": ExplainForm(auto_id=EXPLAIN_ID), "grants": standing, **_suggestions()}
     return show(request, "grants/list.html", context)
 
 
@@ -51,7 +53,7 @@ def revoke(request: PersonRequest, grant_id: int) -> HttpResponse:
 @admins
 @require_safe
 def explain(request: PersonRequest) -> HttpResponse:
-    form = ExplainForm(request.GET or None)
+    form = ExplainForm(request.GET or None, auto_id=EXPLAIN_ID)
     context: dict[str, Any] = {"section": "grants", "explain": form, **_suggestions()}
     if form.is_valid():
         decision = _decide(form)

@@ -18,7 +18,7 @@ from terminals import access
 from terminals.access import Capability
 from terminals.models import Grant, Person
 from terminals.pages import commands, live
-from terminals.pages.frame import refusal_shown
+from terminals.pages.frame import refusal_shown, surroundings
 from terminals.pages.guards import PersonRequest, people
 from terminals.presence import Presence, presence
 from terminals.reachable import Right, find_host, grant_facts, host_facts, person_facts, reachable_hosts, rights_on
@@ -65,7 +65,7 @@ def hosts(request: PersonRequest) -> HttpResponse:
     if rows:
         shown = live.items(request, "hosts/row.html", [(str(row.host.pk), {"row": row}) for row in rows])
     else:
-        shown = live.items(request, "hosts/empty.html", [("empty", _first_steps())])
+        shown = live.items(request, "hosts/empty.html", [("empty", _first_steps(request))])
     chips = [term for term, _ in Counter(str(tag) for row in rows for tag in row.tags).most_common(MAX_CHIPS)]
     context = {"section": "hosts", "any_hosts": bool(rows)}
     lists = {
@@ -144,11 +144,12 @@ def _grants_on(person: Person, host: Host, address: str) -> list[Grant]:
     ]
 
 
-def _first_steps() -> dict[str, Any]:
+def _first_steps(request: PersonRequest) -> dict[str, Any]:
     """For a portal without hosts: how machines get in, or whom to ask."""
     is_open = settings.BROKERD.open_enrollment
     token = "" if is_open else PLACEHOLDER
     return {
+        **surroundings(request),
         "agent": commands.agent(token=token),
         "steps": commands.stock_ssh(token=token),
         "open_enrollment": is_open,

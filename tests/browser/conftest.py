@@ -45,6 +45,7 @@ def complaints_of(page: Page) -> list[str]:
     return found
 
 
-def shot(page: Page, name: str) -> None:
+def shot(page: Page, name: str, *, height: int = 800) -> None:
+    """A picture of the page, or of its upper part."""
     RESULTS.mkdir(exist_ok=True)
-    page.screenshot(path=RESULTS / f"{name}.png")
+    page.screenshot(path=RESULTS / f"{name}.png", clip={"x": 0, "y": 0, "width": 1280, "height": height})

@@ -133,12 +133,11 @@ async def test_giving_the_forward_back_ends_the_tunnel(broker, web1):
 
 
 async def test_a_second_connection_replaces_the_first(broker, web1):
-    async with broker.agent(web1) as first:
-        async with broker.agent(web1):
-            await asyncio.wait_for(first.wait_closed(), 5)
-            await until(lambda: len(broker.registry) == 1 and broker.gateway.connections == 1)
-            tunnel = await in_database(row)()
-            assert (tunnel.epoch, tunnel.closed_at) == (2, None)
+    async with broker.agent(web1) as first, broker.agent(web1):
+        await asyncio.wait_for(first.wait_closed(), 5)
+        await until(lambda: len(broker.registry) == 1 and broker.gateway.connections == 1)
+        tunnel = await in_database(row)()
+        assert (tunnel.epoch, tunnel.closed_at) == (2, None)
     await happened("tunnel.opened", "tunnel.closed", "tunnel.opened", "tunnel.closed")
 
 

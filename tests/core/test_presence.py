@@ -14,7 +14,7 @@ from tunnels.errors import NotAllowed
 from tunnels.models import AuditEvent, Host, State, Tunnel
 from tunnels.presence import close_leftovers, close_tunnel, note_refusal, open_tunnel, renew_leases
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

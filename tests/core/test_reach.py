@@ -11,7 +11,7 @@ import pytest
 
 from tests.core.agent import make_machine, node
 from tests.core.host import fake_host
-from tests.core.waiting import until
+from tests.core.waiting import SCALE, until
 from tunnels import reach
 from tunnels.certificates import LOOPBACK
 from tunnels.keystore import authority_key
@@ -68,6 +68,13 @@ async def connect(tunnel, *host_keys: str, person: Person | None = None, login: 
     )
 
 
+@asynccontextmanager
+async def listening(serve):
+    """A TCP server that is no SSH server; its port."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
 async def test_in_by_certificate(road):
     async with fake_host(authority=authority_key()) as host, road(host.port) as tunnel:
         async with await connect(tunnel, host.key_line) as connection:
@@ -82,9 +89,9 @@ async def test_in_by_certificate(road):
 
 @pytest.mark.parametrize("algorithm", ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"])
 async def test_every_kind_of_pinned_key(road, algorithm):
-    async with fake_host(key=asyncssh.generate_private_key(algorithm)) as host, road(host.port) as tunnel:
-        async with await connect(tunnel, host.key_line):
-            pass
+    key = asyncssh.generate_private_key(algorithm)
+    async with fake_host(key=key) as host, road(host.port) as tunnel, await connect(tunnel, host.key_line):
+        pass
 
 
 async def test_any_of_several_pinned_keys(road):
@@ -167,9 +174,12 @@ async def test_a_slow_person_has_more_time_than_the_machines(road, monkeypatch):
             await asyncio.sleep(0.5)
             return "secret"
 
-    async with fake_host(password="secret") as host, road(host.port) as tunnel:
-        async with await connect(tunnel, host.key_line, person=Slow()):
-            pass
+    async with (
+        fake_host(password="secret") as host,
+        road(host.port) as tunnel,
+        await connect(tunnel, host.key_line, person=Slow()),
+    ):
+        pass
 
 
 async def test_a_silent_host_times_out_and_leaves_nothing_open(road, monkeypatch):
@@ -183,14 +193,13 @@ async def test_a_silent_host_times_out_and_leaves_nothing_open(road, monkeypatch
         gone.set()
         writer.close()
 
-    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
-        async with road(server.sockets[0].getsockname()[1]) as tunnel:
-            started = time.monotonic()
-            with pytest.raises(HostUnreachable, match="the SSH server of web1 did not answer in time"):
-                await connect(tunnel, another("ssh-ed25519"))
-            assert time.monotonic() - started < 2
-            await asyncio.wait_for(gone.wait(), 5)
-            assert not tunnel.closed.done(), "the tunnel itself is as good as before"
+    async with listening(say_nothing) as port, road(port) as tunnel:
+        started = time.monotonic()
+        with pytest.raises(HostUnreachable, match="the SSH server of web1 did not answer in time"):
+            await connect(tunnel, another("ssh-ed25519"))
+        assert time.monotonic() - started < 2 * SCALE
+        await asyncio.wait_for(gone.wait(), 5)
+        assert not tunnel.closed.done(), "the tunnel itself is as good as before"
 
 
 async def test_cancelling_leaves_nothing_open(road):
@@ -216,10 +225,9 @@ async def test_something_else_at_the_other_end(road):
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100)
         writer.close()
 
-    async with await asyncio.start_server(http, "127.0.0.1", 0) as server:
-        async with road(server.sockets[0].getsockname()[1]) as tunnel:
-            with pytest.raises(HostUnreachable):
-                await connect(tunnel, another("ssh-ed25519"))
+    async with listening(http) as port, road(port) as tunnel:
+        with pytest.raises(HostUnreachable):
+            await connect(tunnel, another("ssh-ed25519"))
 
 
 async def test_the_tunnel_goes_while_dialling(road):

@@ -21,7 +21,7 @@ from tunnels.audit import OPERATOR, Actor
 from tunnels.hosts import change_tags, revoke_host
 from tunnels.models import Host
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
 
 

@@ -1,4 +1,4 @@
-"""`terminals.session` and `terminals.shell`: a terminal with a real SSH channel to a scripted host, and fake browsers."""
+"""`terminals.session`, `terminals.shell`: a terminal with an SSH channel to a scripted host, and fake browsers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brokerd.conf import BASE_DIR
 from terminals import session as session_module
 from terminals import shell as shell_module
 from terminals.end import End
@@ -349,15 +350,8 @@ async def test_pause_and_resume_in_one_turn_come_to_nothing(host, monkeypatch):
 def test_the_low_water_mark_lets_every_ack_of_a_browser_through():
     """With less, both sides would wait for each other: the browser acks only so often (trap 17)."""
     assert LOW_WATER >= BROWSER_ACKS_EVERY
-    assert f"ACK_EVERY_BYTES = {BROWSER_ACKS_EVERY // 1024} * KIB" in (
-        session_module.__loader__ and _read("static/terminals/flow.js")
-    )
-
-
-def _read(path: str) -> str:
-    from brokerd.conf import BASE_DIR
-
-    return (BASE_DIR / path).read_text()
+    flow = (BASE_DIR / "static/terminals/flow.js").read_text()
+    assert f"ACK_EVERY_BYTES = {BROWSER_ACKS_EVERY // 1024} * KIB" in flow
 
 
 # Input

@@ -12,7 +12,7 @@ from tunnels.audit import Actor
 from tunnels.errors import Conflict, NotAllowed, NotFound
 from tunnels.models import Host
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

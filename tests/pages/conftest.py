@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.core.cache import cache
 
+from terminals.api_tokens import create_api_token
 from terminals.grants import create_grant
 from terminals.models import Grant, Session
+from terminals.sessions import end_session
 from tests.conftest import DATA_DIR
 from tests.machines.helpers import ask
 from tests.people.helpers import ADDRESS, make_host
 from tunnels.audit import OPERATOR
-from tunnels.models import Host
+from tunnels.models import Host, State
+from tunnels.tokens import create_enrollment_token
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +68,29 @@ def bobs(bob, db1) -> Grant:
 @pytest.fixture
 def her_session(alice, web1, alices) -> Session:
     return Session.objects.create(person=alice, host=web1, login="root", node="n1", address=ADDRESS, grant=alices)
+
+
+class Portal:
+    """Everything there is, once. `path` puts the ids of its rows into a path: `/sessions/SESSION/`."""
+
+    def __init__(self, **rows: Any) -> None:
+        self._ids = {name: str(row.pk) for name, row in rows.items()}
+
+    def path(self, path: str) -> str:
+        return "/".join(self._ids.get(part, part) for part in path.split("/"))
+
+
+@pytest.fixture
+def portal(alice, bob, charlie, auditor, admin, web1, new1, alices, bobs, her_session) -> Portal:
+    past = Session.objects.create(person=alice, host=web1, login="root", node="n1", address=ADDRESS)
+    end_session(session_id=past.pk, reason="the shell ended")
+    make_host("old1", state=State.REVOKED)
+    return Portal(
+        NEW1=new1,
+        WEB1=web1,
+        SESSION=her_session,
+        PAST=past,
+        GRANT=alices,
+        TOKEN=create_enrollment_token(name="office", tags={"site": "berlin"}, actor=OPERATOR)[0],
+        APITOKEN=create_api_token(person=alice, name="script", actor=OPERATOR)[0],
+    )

@@ -6,14 +6,11 @@ import pytest
 from django.test import Client
 from django.urls import resolve, reverse
 
-from terminals.api_tokens import create_api_token
 from terminals.models import ApiToken, Grant, Session
 from terminals.urls import urlpatterns
 from tests.pages.helpers import Page
 from tests.people.helpers import ADDRESS, events
-from tunnels.audit import OPERATOR
 from tunnels.models import EnrollmentToken, Host
-from tunnels.tokens import create_enrollment_token
 
 WHO = ["anonymous", "charlie", "alice", "bob", "auditor", "admin"]
 EVERYBODY = [302, 200, 200, 200, 200, 200]
@@ -61,23 +58,12 @@ FORMS = [
 
 
 @pytest.fixture
-def portal(alice, bob, charlie, auditor, admin, web1, db1, new1, alices, bobs, her_session) -> dict[str, str]:
-    """Everything there is, and the ids that stand in the paths above."""
-    token, _ = create_enrollment_token(name="office", actor=OPERATOR)
-    api_token, _ = create_api_token(person=alice, name="script", actor=OPERATOR)
-    ids = {"NEW1": new1, "WEB1": web1, "SESSION": her_session, "APITOKEN": api_token, "TOKEN": token, "GRANT": alices}
-    return {name: str(row.pk) for name, row in ids.items()}
-
-
-@pytest.fixture
 def visit(request, portal):
     def as_(who: str, path: str, method: str = "get", *, csrf: bool = False) -> object:
-        for name, pk in portal.items():
-            path = path.replace(f"/{name}/", f"/{pk}/")
         client = Client(enforce_csrf_checks=csrf, REMOTE_ADDR=ADDRESS)
         if who != "anonymous":
             client.force_login(request.getfixturevalue(who))
-        return getattr(client, method)(path)
+        return getattr(client, method)(portal.path(path))
 
     return as_
 
@@ -128,12 +114,8 @@ def test_a_form_sent_after_logging_out_leads_to_a_page_afterwards(visit):
     assert answer["Location"] == "/login/?next=/"
 
 
-def test_every_route_is_in_these_tables(visit, portal):
-    in_tables = set()
-    for path, _ in PAGES + FORMS:
-        for name, pk in portal.items():
-            path = path.replace(f"/{name}/", f"/{pk}/")
-        in_tables.add(resolve(path.partition("?")[0]).url_name)
+def test_every_route_is_in_these_tables(portal):
+    in_tables = {resolve(portal.path(path).partition("?")[0]).url_name for path, _ in PAGES + FORMS}
     assert in_tables == {pattern.name for pattern in urlpatterns}
 
 

@@ -121,7 +121,7 @@ def test_no_grant_yet(browser):
 )
 def test_may_somebody(browser, alices, bobs, question, answer):
     page = browser.open(f"/grants/explain/?{question}")
-    assert page.one("section").text.split()[0] == answer
+    assert page.one("div", **{"class": "panel verdict"}).text.split()[0] == answer
     assert len(page.all("tr")) == (2 if answer == "Yes." else 0), "the grant that allows it"
 
 
@@ -129,4 +129,4 @@ def test_a_question_that_is_incomplete(browser, alice, web1):
     page = browser.open("/grants/explain/?person=&host=nowhere&login=&capability=fly&address=here")
     for told in ("This field is required.", "no approved host", "available choices", "valid IPv4 or IPv6"):
         assert told in page.text
-    assert not page.all("section")
+    assert not page.all("div", **{"class": "panel verdict"})

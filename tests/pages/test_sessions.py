@@ -110,6 +110,7 @@ def test_a_past_one_in_detail(alice, her_session):
 def test_pages_of_past_ones(alice, her_session, monkeypatch):
     monkeypatch.setattr(sessions, "PAGE", 2)
     finish(her_session)
+    her_session.refresh_from_db()
     for hours in range(1, 5):
         her_session.pk = None
         her_session.save(force_insert=True)

@@ -1,4 +1,4 @@
-"""`manage.py serve` with the constants that a person would wait for made short; the code is the one that always runs."""
+"""`manage.py serve` with the constants that a person would wait for made short; all else is as ever."""
 
 from __future__ import annotations
 

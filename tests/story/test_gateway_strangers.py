@@ -38,7 +38,7 @@ def test_only_keys_are_offered(broker: Broker, fresh: Machine):
 
 
 def test_a_public_key_that_is_only_shown_proves_nothing(broker: Broker, fresh: Machine):
-    """Public keys are public: the offer is answered, but nothing is online and nothing on record without a signature."""
+    """Public keys are public: the offer is answered, but nothing comes of it without a signature."""
     fresh.request()
     fresh.approve(terminal_grant())
     before = newest(broker)["sequence"]

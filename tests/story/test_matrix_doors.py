@@ -130,7 +130,7 @@ async def test_an_unapproved_agent_gets_nothing(broker: Broker, fresh: Machine, 
     assert not [event for event in broker.audit("tunnel.opened") if event["host"] == fresh.name]
 
 
-@pytest.mark.parametrize("name", ["anonymous", *COOKIES, "web1", "root@web1", "alice/web1", "a" * 2000])
+@pytest.mark.parametrize("name", ["anonymous", *COOKIES, "web1", "root@web1", "alice/web1"])
 async def test_people_and_strangers_have_no_key_here(broker: Broker, web1: Machine, name: str):
     """Whatever name they give, with a key that nobody registered, with none, and with a password."""
     stranger = asyncssh.generate_private_key("ssh-ed25519")
