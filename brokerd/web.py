@@ -95,7 +95,7 @@ class CappedFactory(HTTPFactory):
 
 
 class TerminalSocket(WebSocketProtocol):
-    """A websocket whose close carries a reason, that is not cut after a day, and that owes nothing to who reads nothing.
+    """A websocket whose close carries a reason, is not cut after a day, and owes nothing to who reads nothing.
 
     `wire` is its way out, from the moment the application is started.
     """

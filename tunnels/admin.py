@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -138,7 +138,7 @@ class EnrollmentTokenAdmin(ReadOnly):
     list_display = ("name", "host_name", "used", "uses", "auto_approve", "expires_at", "revoked_at", "created_by")
     search_fields = ("name", "host_name", "created_by")
     actions: Any = ["revoke"]
-    fields: Any = ("name", "host_name", "uses", "used", "auto_approve", "tags", "expires_at", "revoked_at")
+    fields: ClassVar[Any] = ("name", "host_name", "uses", "used", "auto_approve", "tags", "expires_at", "revoked_at")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_module_permission(request)

@@ -36,7 +36,13 @@ def grants(request: PersonRequest) -> HttpResponse:
             messages.success(request, f"Grant {grant.pk} is made.")
             return redirect("grants")
     standing = Grant.objects.standing().select_related("person", "group", "host")[:MAX_SHOWN]
-    context = {"section": "grants", "form": form, "explain": ExplainForm(auto_id=EXPLAIN_ID), "grants": standing, **_suggestions()}
+    context = {
+        "section": "grants",
+        "form": form,
+        "explain": ExplainForm(auto_id=EXPLAIN_ID),
+        "grants": standing,
+        **_suggestions(),
+    }
     return show(request, "grants/list.html", context)
 
 

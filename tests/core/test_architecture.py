@@ -225,3 +225,18 @@ def test_docs_name_no_missing_file(path):
 
 def test_there_is_something_to_read():
     assert {path.name for path in DOCS} >= {"README.md", "architecture.md", "security.md"}
+
+
+# Channels
+
+
+def test_no_message_of_a_terminal_hops_through_a_thread():
+    """Channels' consumers dispatch each message through one (trap 18): the door is a plain ASGI coroutine."""
+    assert "AsyncConsumer" not in " ".join(name for path in SOURCES for name in imports(path))
+    assert not any(name.startswith("channels.generic") for path in SOURCES for name in imports(path))
+
+
+def test_nothing_depends_on_the_channel_layer():
+    """It drops messages without an error past a hundred (trap 11): the audit log is the feed, and it is polled."""
+    senders = [path for path in SOURCES for call in calls(path) if call.endswith((".group_send", ".group_add"))]
+    assert senders == []

@@ -152,7 +152,7 @@ async def test_a_host_that_gives_no_shell():
 async def test_a_host_that_never_answers_the_request_for_a_shell(monkeypatch):
     monkeypatch.setattr(shell_module, "OPEN_TIMEOUT_S", 0.1)
     async with fake_host(answers_channels=False) as host:
-        end = await new_session().run(host.dial, explain)
+        end = await asyncio.wait_for(new_session().run(host.dial, explain), 5)
         assert "did not open a shell within" in end.reason
         await until(lambda: host.open_doors == 0)
 
@@ -316,8 +316,7 @@ async def test_reading_is_never_paused_from_within_data_received(host, monkeypat
     session, inside, paused = new_session(), [], []
     attach(session)
     async with running(session, host):
-        await host.until_shell()
-        shell = session._shell
+        shell = await until(lambda: session._shell)
         received, pause = shell.data_received, shell._channel.pause_reading
 
         def data_received(data, datatype):
@@ -336,7 +335,7 @@ async def test_pause_and_resume_in_one_turn_come_to_nothing(host, monkeypatch):
     session, calls = new_session(), []
     attach(session)
     async with running(session, host):
-        await host.until_shell()
+        await until(lambda: session._shell)
         monkeypatch.setattr(session._shell._channel, "pause_reading", lambda: calls.append("pause"))
         monkeypatch.setattr(session._shell._channel, "resume_reading", lambda: calls.append("resume"))
         session._shell.pause()

@@ -249,6 +249,7 @@ def test_what_still_runs_is_cancelled_and_the_process_ends():
         assert time.monotonic() - started < 3 * SCALE
         assert program.process.returncode == 0
         assert sum(told["ping"]) == 70, "a browser that is gone is noticed after 70 s (trap 13)"
+        assert told["websocket_timeout"] == -1, "and one that is there is not cut after a day (trap 2)"
 
 
 def test_a_port_that_is_taken_is_one_clear_error():

@@ -72,7 +72,8 @@ async def main() -> None:
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     await server.stop_listening()
     await server.close(0.2)
-    print(json.dumps({"cancelled": sorted(cancelled), "ping": [server.ping_interval, server.ping_timeout]}))
+    limits = {"ping": [server.ping_interval, server.ping_timeout], "websocket_timeout": server.websocket_timeout}
+    print(json.dumps({"cancelled": sorted(cancelled), **limits}))
 
 
 if __name__ == "__main__":

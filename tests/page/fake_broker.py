@@ -23,7 +23,7 @@ from websockets.server import ServerProtocol
 ROOT = Path(__file__).resolve().parents[2]
 SUBPROTOCOL = "brokerd.terminal.v1"
 NONCE = "bm9uY2U"
-CSRF_TOKEN = "csrf-of-the-page"  # noqa: S105
+CSRF_TOKEN = "csrf-of-the-page"
 CSP = f"default-src 'self'; script-src 'self' 'nonce-{NONCE}'; style-src 'self' 'nonce-{NONCE}'"
 MESSAGE_BYTES = 64 * 1024
 WINDOW_BYTES = 128 * 1024

@@ -14,7 +14,7 @@ from terminals.grants import create_grant
 from terminals.models import Grant, Session
 from terminals.sessions import end_session
 from tests.conftest import DATA_DIR
-from tests.machines.helpers import ask
+from tests.pages.helpers import ask
 from tests.people.helpers import ADDRESS, make_host
 from tunnels.audit import OPERATOR
 from tunnels.models import Host, State

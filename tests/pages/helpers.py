@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import count
 from typing import Any
 from urllib.parse import urljoin
 
 from django.test import Client
 
 from terminals.models import Person
+from tests.machines import helpers as machines
 from tests.people.helpers import ADDRESS
+from tunnels.models import Host
 
+_ports = count(22600)  # make_host counts from below
 VOID = {"meta", "link", "input", "img", "br", "option"}
 Attrs = dict[str, str]
+
+
+def ask(name: str, **changes: Any) -> Host:
+    """A machine asks over REST to become a host."""
+    return machines.ask(name, tunnel_port=next(_ports), **changes)
 
 
 @dataclass
@@ -98,7 +107,7 @@ class Page(HTMLParser):
         elif attrs.get("type") != "checkbox":
             fields[attrs["name"]] = attrs.get("value", "")
         elif "checked" in attrs:
-            fields.setdefault(attrs["name"], []).append(attrs["value"] if "value" in attrs else "on")
+            fields.setdefault(attrs["name"], []).append(attrs.get("value", "on"))
 
 
 class Browser:
@@ -126,4 +135,5 @@ class Browser:
 
     def poll(self, path: str, seen: str) -> Any:
         """As htmx asks for a live region."""
-        return self.client.get(path, {"seen": seen}, headers={"HX-Request": "true"})
+        sign = "&" if "?" in path else "?"
+        return self.client.get(f"{path}{sign}seen={seen}", headers={"HX-Request": "true"})

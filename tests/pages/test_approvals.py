@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from terminals.models import Grant
-from tests.machines.helpers import ask, key_line
-from tests.pages.helpers import Browser
+from tests.machines.helpers import key_line
+from tests.pages.helpers import Browser, ask
 from tests.people.helpers import events, last_event, make_host
 from tunnels.audit import Actor
 from tunnels.enrollment import approve_enrollment

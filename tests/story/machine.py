@@ -17,7 +17,9 @@ from tests.story.broker import SCALE, Broker, free_port, until
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 LOGIN = getpass.getuser()
-PROMPT = b"# " if os.geteuid() == 0 else b"$ "
+PROMPT = b"story$ "
+PROFILE = "PS1='story$ '\n"
+"""A login shell's whole profile on a machine of ours."""
 _addresses = count(1)
 
 
@@ -45,6 +47,9 @@ class Machine:
         self.key = self.folder / "agent"
         self.public_key = keygen(self.key)
         self.host_key = keygen(self.folder / "host")
+        self.home = self.folder / "home"
+        self.home.mkdir(mode=0o755)
+        (self.home / ".profile").write_text(PROFILE)
         self.address = f"127.1.{next(_addresses)}.1"
 
     # Enrollment
@@ -85,6 +90,8 @@ class Machine:
             "PrintMotd no",
             "PrintLastLog no",
             "LogLevel DEBUG1",
+            # Not the person's own home: what stands in its profile may take long, and must not be killed half-way.
+            f"SetEnv HOME={self.home}",
             "Subsystem sftp internal-sftp",
         ]
         if ca:

@@ -1,4 +1,4 @@
-"""`manage.py make_first_admin`: where nobody has an account yet, makes `admin`, who is auditor as well, and prints the password, alone."""
+"""Where nobody has an account yet: makes `admin`, who is auditor as well, and prints the password, alone."""
 
 from __future__ import annotations
 
