@@ -262,6 +262,8 @@ class Broker:
                     else:
                         self._on_input(session, socket, payload)
                 writer.writelines(chunk for chunk in protocol.data_to_send() if chunk)
+                if protocol.close_expected():
+                    break  # the closing handshake is complete: the server's part is to end the connection
             if protocol.parser_exc is not None:
                 self.violations.append(f"websocket: {protocol.parser_exc}")
         finally:

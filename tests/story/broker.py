@@ -24,12 +24,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = float(os.environ.get("TEST_PATIENCE", "1"))
 """All deadlines, for slow machines."""
-PEOPLE = ("alice", "bob", "charlie", "auditor", "admin")
+PEOPLE = ("alice", "bob", "charlie", "dora", "auditor", "admin")
+"""bob is in the group ops, dora is there to be disabled."""
 PASSWORD = "correct horse battery"
 SEED = """
 import json
+from django.contrib.auth.models import Group
 from terminals.api_tokens import create_api_token
-from terminals.people import create_person
+from terminals.people import create_person, find_person, set_roles
 from tunnels.audit import OPERATOR
 tokens = {}
 for name in %r:
@@ -37,6 +39,8 @@ for name in %r:
         name=name, password=%r, admin=name == "admin", auditor=name == "auditor", actor=OPERATOR
     )
     tokens[name] = create_api_token(person=person, name="test", scopes=[], expires_at=None, actor=OPERATOR)[1]
+ops = Group.objects.create(name="ops")
+set_roles(person=find_person("bob"), admin=False, groups=[ops], actor=OPERATOR)
 print("tokens " + json.dumps(tokens))
 """
 

@@ -67,10 +67,6 @@ class Machine:
         body = {"fingerprint": self.enrollment["fingerprint"], "grants": list(grants)}
         self.broker.api("POST", f"/hosts/{self.name}/approve", body)
 
-    def authority(self) -> str:
-        """The broker's CA line, as a person copies it before the machine has asked."""
-        return self.broker.do("from tunnels.keystore import authority_line", "print(authority_line())").strip()
-
     # Its SSH server
 
     def start_sshd(self, *, ca: bool = True, password: bool = False, principals: str = "") -> None:
@@ -189,6 +185,12 @@ class Machine:
 
     def wait_online(self, online: bool = True, seconds: float = 20) -> None:
         until(lambda: self.broker.is_online(self.name) is online, f"{self.name} online is {online}", seconds)
+
+    def stop_agents(self) -> None:
+        for process in self._started:
+            if process is not self.sshd and process.poll() is None:
+                process.kill()
+                process.wait()
 
     def stop(self) -> None:
         for process in self._started:

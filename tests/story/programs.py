@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -22,7 +24,12 @@ class Program:
     def start(self, *more: str) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._command, *more], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._options
+                [*self._command, *more],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **self._options,
             )
 
     @property
@@ -38,23 +45,23 @@ class Program:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def send(self, number: int) -> None:
-        self.process.send_signal(number)
-
     def wait(self, seconds: float = 20) -> int:
         """The exit status."""
         return self.process.wait(seconds * SCALE)
 
     def end(self) -> None:
-        """A signal that a stopped process takes as well."""
-        if self.is_running:
-            self.send(signal.SIGCONT)
-            self.send(signal.SIGTERM)
-            try:
-                self.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        """It and its children: a retry loop has one."""
+        if self._process is None:
+            return
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(5)
+        self._signal(signal.SIGKILL)
+        self.process.wait()
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
 
 @contextmanager

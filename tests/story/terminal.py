@@ -113,12 +113,12 @@ class Terminal:
 
     async def until(self, text: bytes, seconds: float = 15) -> bytes:
         """All output so far, once `text` is in it."""
-        await self.wait(lambda: text in self.output, f"{text!r} in {bytes(self.output[-500:])!r}", seconds)
+        await self.wait(lambda: text in self.output, f"{text!r} is shown", seconds)
         return bytes(self.output)
 
     async def until_message(self, kind: str, seconds: float = 15) -> dict[str, Any]:
         """The newest message of this type, once there is one."""
-        await self.wait(lambda: kind in self.kinds, f"message {kind} among {self.messages}", seconds)
+        await self.wait(lambda: kind in self.kinds, f"message {kind}", seconds)
         return [message for message in self.messages if message["type"] == kind][-1]
 
     async def wait(self, probe: Any, what: str, seconds: float = 15) -> None:
@@ -129,7 +129,8 @@ class Terminal:
                     assert not self._reader.done(), f"closed with {self.close_code} {self.close_reason} before {what}"
                     await self._news.wait()
         except TimeoutError:
-            raise AssertionError(f"not within {seconds} s: {what}") from None
+            shown = bytes(self.output[-500:])
+            raise AssertionError(f"not within {seconds} s: {what}; {self.messages[-5:]}; {shown!r}") from None
 
     async def closed(self, seconds: float = 15) -> int:
         """The close code, once the broker has closed."""

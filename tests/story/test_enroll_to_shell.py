@@ -72,7 +72,8 @@ async def test_with_a_token_that_approves(broker: Broker, fresh: Machine):
     token = broker.manage(
         "create_enrollment_token", "--name", "lab", "--host", fresh.name, "--auto-approve", "--tag", "site=lab"
     ).stdout.strip()
-    broker.manage("grant_access", "--person", "alice", "--tag", "site=lab", "--login", LOGIN)
+    grant = {"person": "alice", "tag": "site=lab", "logins": [LOGIN], "capabilities": ["terminal"]}
+    broker.api("POST", "/grants", grant, status=201)
     assert fresh.request(token=token)["state"] == "approved"
     fresh.start_sshd()
     fresh.start_agent()
@@ -114,8 +115,8 @@ async def test_agent_with_its_own_login_shell(broker: Broker, fresh: Machine, ag
     assert terminal.close_reason == "the program ended with status 4"
 
 
-async def test_agent_before_an_sshd(broker: Broker, fresh: Machine, agent: Program):
-    fresh.enrollment = {"ca_public_key": fresh.authority()}
+async def test_agent_before_an_sshd(broker: Broker, web1: Machine, fresh: Machine, agent: Program):
+    fresh.enrollment = {"ca_public_key": web1.enrollment["ca_public_key"]}
     fresh.start_sshd()
     agent.start("--forward", f"127.0.0.1:{fresh.port}")
     await approve_waiting(broker, fresh.name, agent)

@@ -23,28 +23,38 @@ pytestmark = pytest.mark.sshd
 RETRY = 'while :; do "$@"; sleep 0.2; done'
 
 
-@pytest.fixture
-def doomed(tmp_path: Path) -> Iterator[Broker]:
-    """A broker for this test alone, quick to notice what is dead."""
-    with running(tmp_path / "data", BROKERD_KEEPALIVE="1") as made:
+@pytest.fixture(scope="module")
+def doomed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker for these tests, quick to notice what is dead. Whoever ends it starts it again."""
+    with running(tmp_path_factory.mktemp("doomed") / "data", BROKERD_KEEPALIVE="1") as made:
         yield made
 
 
-@pytest.fixture
-def web2(doomed: Broker, tmp_path: Path) -> Iterator[Machine]:
-    with machine(tmp_path, "web2", doomed) as made:
+@pytest.fixture(scope="module")
+def machine2(doomed: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with machine(tmp_path_factory.mktemp("machines"), "web2", doomed) as made:
         made.bring_up(terminal_grant(), agent=False)
         yield made
 
 
-async def test_killed_in_the_middle_and_started_again(doomed: Broker, web2: Machine, tmp_path: Path):
+@pytest.fixture
+def web2(machine2: Machine) -> Iterator[Machine]:
+    """Online, with an agent of this test's own."""
+    machine2.start_agent()
+    machine2.wait_online()
+    yield machine2
+    machine2.stop_agents()
+    machine2.wait_online(False)
+
+
+async def test_killed_in_the_middle_and_started_again(doomed: Broker, machine2: Machine, tmp_path: Path):
     """Rows of the lost run are closed with the reason, and agents of both kinds come back by themselves."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BROKERD_")}
     ours = [sys.executable, "-m", "tunnels.agent", "--broker", doomed.url, "--name", "web3"]
-    ours += ["--state", str(tmp_path / "state"), "--forward", f"127.0.0.1:{web2.port}"]
-    loop = ["sh", "-c", RETRY, "agent", *web2.ssh_command()]
+    ours += ["--state", str(tmp_path / "state"), "--forward", f"127.0.0.1:{machine2.port}"]
+    loop = ["sh", "-c", RETRY, "agent", *machine2.ssh_command()]
     with (
-        program(loop, tmp_path / "stock.log", start_new_session=True) as stock,
+        program(loop, tmp_path / "stock.log") as stock,
         program(ours, tmp_path / "ours.log", cwd=ROOT, env=environ) as agent,
     ):
         stock.start()
@@ -67,7 +77,7 @@ async def test_killed_in_the_middle_and_started_again(doomed: Broker, web2: Mach
         doomed.start()
         row = doomed.session(terminal.id)
         assert (row["state"], row["reason"]) == ("ended", "broker lost")
-        closed = {event["host"]: event["detail"]["reason"] for event in doomed.audit("tunnel.closed")}
+        closed = {event["host"]: event["detail"]["reason"] for event in reversed(doomed.audit("tunnel.closed"))}
         assert closed == dict.fromkeys(("web2", "web3"), "the broker stopped without closing it")
         for name in ("web2", "web3"):
             await soon(lambda name=name: doomed.is_online(name), f"{name} is back", 40)
@@ -77,9 +87,14 @@ async def test_killed_in_the_middle_and_started_again(doomed: Broker, web2: Mach
 
 
 async def test_stopped_with_terminals_open(doomed: Broker, web2: Machine):
-    """SIGTERM: everybody is told when to come back, everything is written down, and the process is gone in time."""
-    web2.start_agent()
-    web2.wait_online()
+    """SIGTERM: everybody is told when to come back, everything is written down, and the process is gone in time.
+
+    Also with a viewer that does not read.
+    """
+    deaf = await open_terminal(doomed, "web2")
+    await deaf.run("yes")
+    await deaf.wait(lambda: len(deaf.output) > 200_000, "a flood")
+    deaf.socket.transport.pause_reading()
     async with contextlib.AsyncExitStack() as stack:
         terminals = [await open_terminal(doomed, "web2") for _ in range(3)]
         await terminals[0].run("yes")
@@ -94,6 +109,7 @@ async def test_stopped_with_terminals_open(doomed: Broker, web2: Machine):
             assert terminal.messages[-1] == {"type": "closing", "reason": "the broker is stopping", "retry_after": 5}
         assert await asyncio.to_thread(doomed.process.wait, 15 * SCALE) == 0
         assert time.monotonic() - began < 15 * SCALE
+        deaf.socket.transport.abort()
     assert web2.agent and web2.agent.wait(5) == 255
     assert "the broker is stopping, retry after 5 s" in web2.agent_log
     assert "Traceback" not in doomed.log.read_text()
@@ -104,21 +120,8 @@ async def test_stopped_with_terminals_open(doomed: Broker, web2: Machine):
     assert doomed.host("web2")["offline_reason"] == "the broker is stopping, retry after 5 s"
 
 
-async def test_stopped_with_a_viewer_that_does_not_read(doomed: Broker, web2: Machine):
-    web2.start_agent()
-    web2.wait_online()
-    terminal = await open_terminal(doomed, "web2")
-    await terminal.run("yes")
-    await terminal.wait(lambda: len(terminal.output) > 200_000, "a flood")
-    terminal.socket.transport.pause_reading()
-    assert await asyncio.to_thread(doomed.stop) == 0
-    terminal.socket.transport.abort()
-
-
 async def test_an_agent_that_hangs(doomed: Broker, web2: Machine):
     """SIGSTOP: the connection stays up and nobody answers. Three missed keepalives of 1 s, then it is offline."""
-    web2.start_agent()
-    web2.wait_online()
     terminal = await open_terminal(doomed, "web2")
     assert web2.agent
     web2.agent.send_signal(signal.SIGSTOP)
@@ -134,8 +137,6 @@ async def test_an_agent_that_hangs(doomed: Broker, web2: Machine):
 
 async def test_a_database_that_another_process_has_locked(doomed: Broker, web2: Machine):
     """For 3 s nobody else may write. Terminals need no database; what does waits and then goes on."""
-    web2.start_agent()
-    web2.wait_online()
     async with shell(doomed, "web2") as terminal:
         database = sqlite3.connect(doomed.data_dir / "brokerd.sqlite3", isolation_level=None)
         database.execute("BEGIN IMMEDIATE")

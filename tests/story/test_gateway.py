@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.story.broker import Broker, soon, until
+from tests.story.browser import Browser
 from tests.story.machine import Machine, machine, terminal_grant
 from tests.story.programs import program
 from tests.story.terminal import shell
@@ -109,7 +110,7 @@ def test_an_agent_that_tries_for_ever_is_on_record_once(broker: Broker, fresh: M
 def test_approval_while_the_client_retries(broker: Broker, fresh: Machine, tmp_path: Path):
     fresh.request()
     loop = ["sh", "-c", 'until "$@"; do sleep 0.2; done', "agent", *fresh.ssh_command()]
-    with program(loop, tmp_path / "loop.log", start_new_session=True) as agent:
+    with program(loop, tmp_path / "loop.log") as agent:
         agent.start()
         until(lambda: agent.output.count("waiting for approval") >= 2, "it was turned away and tried again")
         fresh.approve(terminal_grant())
@@ -163,11 +164,8 @@ async def test_rename_keeps_tunnel_and_terminal(broker: Broker, fresh: Machine):
     fresh.bring_up(terminal_grant())
     old, new = fresh.name, f"{fresh.name}-renamed"
     async with shell(broker, fresh.name) as terminal:
-        rename = f"rename_host(host=Host.objects.get(name={old!r}), name={new!r}, actor=OPERATOR)"
-        imports = (
-            "from tunnels.audit import OPERATOR; from tunnels.hosts import rename_host; from tunnels.models import Host"
-        )
-        await asyncio.to_thread(broker.do, imports, rename)
+        admin = Browser(broker).log_in("admin")
+        assert admin.submit(f"/approvals/{fresh.enrollment['id']}/rename", name=new).status == 302
         await soon(lambda: broker.is_online(new), "online under the new name")
         await terminal.run("echo $((6 * 7))")
         await terminal.until(b"42")

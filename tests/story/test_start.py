@@ -53,11 +53,6 @@ def test_the_port_of_the_gateway_is_taken(idle: Broker, taken: int):
     ("name", "value"),
     [
         ("BROKERD_KEEPALIVE", "soon"),
-        ("BROKERD_KEEPALIVE", "0"),
-        ("BROKERD_WEB_BIND", "8000"),
-        ("BROKERD_TUNNEL_PORTS", "80-90"),
-        ("BROKERD_TRUSTED_PROXIES", "everybody"),
-        ("BROKERD_OPEN_ENROLLMENT", "yes"),
         ("BROKERD_SECRET_KEY", "short"),
         ("BROKERD_SPELLING_MISTAKE", "1"),
     ],
