@@ -1,0 +1,28 @@
+"""Debian's Chromium for the tests: where it is, how it is started, and what happens where it is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def require() -> None:
+    """Skip without it, or fail where a skip does not count."""
+    if Path(CHROMIUM).exists():
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{CHROMIUM} is missing")
+    pytest.skip(f"{CHROMIUM} is missing: install the Debian package chromium")
