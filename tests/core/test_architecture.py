@@ -223,6 +223,14 @@ def test_docs_name_no_missing_file(path):
     assert missing == []
 
 
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_docs_name_no_missing_test(path):
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", path.read_text())
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (BASE_DIR / file).read_text()]
+    assert missing == []
+    assert named or path.name != "security.md", "the threat model names the tests that try it"
+
+
 def test_there_is_something_to_read():
     assert {path.name for path in DOCS} >= {"README.md", "architecture.md", "security.md"}
 
