@@ -5,22 +5,25 @@ import { startFilters } from "./portal/filter.js";
 import { startLive } from "./portal/live.js";
 import { startTimes } from "./portal/times.js";
 
+const DROPS = "details.menu, details.drop";
+
 startTimes();
 const filters = startFilters();
 startLive({ changed: () => filters.forEach((filter) => filter.apply()) });
 startCommands();
 
-// A menu closes like any other.
-for (const menu of document.querySelectorAll("details.menu")) {
-  document.addEventListener("click", (event) => {
-    if (!menu.contains(event.target)) menu.open = false;
-  });
-  menu.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !menu.open) return;
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  });
-}
+// What drops down over the page closes like any menu.
+document.addEventListener("click", (event) => {
+  for (const drop of document.querySelectorAll(`:is(${DROPS})[open]`)) {
+    if (!drop.contains(event.target)) drop.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  const drop = event.target.closest(DROPS);
+  if (event.key !== "Escape" || !drop?.open) return;
+  drop.open = false;
+  drop.querySelector("summary").focus();
+});
 
 // A page that shows a secret is the answer to a POST: reloading it must not make another one.
 if (document.querySelector("[data-shown-once]")) history.replaceState(null, "", location.href);

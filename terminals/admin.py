@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
+from allauth.account.models import EmailAddress
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -101,6 +102,7 @@ class PersonAdmin(ActAdmin):
 
 
 admin.site.unregister(Group)
+admin.site.unregister(EmailAddress)  # people have none here, and its pages change rows without an act
 
 
 @admin.register(Group)

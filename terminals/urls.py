@@ -1,4 +1,5 @@
 from django.urls import path
+from django.views.generic import RedirectView
 
 from terminals.pages import account, approvals, audit, grants, hosts, sessions, terminal, tokens
 
@@ -22,5 +23,7 @@ urlpatterns = [
     path("sessions/<uuid:session_id>/", sessions.session, name="session"),
     path("sessions/<uuid:session_id>/end", sessions.end, name="session_end"),
     path("account/", account.account, name="account"),
+    # Django's admin would change the password by itself, unaudited.
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password"), name="admin_password"),
     path("account/tokens/<int:token_id>/revoke", account.revoke_token, name="api_token_revoke"),
 ]

@@ -69,6 +69,7 @@ def test_every_page_is_accessible_and_inert(page):
     check_tables(page)
     check_forms(page)
     check_nothing_inline(page)
+    assert not re.search(r" [,.;:](\s|$)", page.one("main").text), "a template ends with a line break"
 
 
 def test_the_terminal_page_as_well(terminal):

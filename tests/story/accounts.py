@@ -30,4 +30,4 @@ def account() -> Iterator[Account]:
         subprocess.run(["chpasswd"], input=f"{made.login}:{made.password}\n", text=True, check=True)
         yield made
     finally:
-        subprocess.run(["userdel", made.login], check=True, capture_output=True)
+        subprocess.run(["userdel", "--force", made.login], check=True, capture_output=True)

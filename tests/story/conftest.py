@@ -13,9 +13,9 @@ from tests.story.broker import Broker, running
 from tests.story.machine import SSHD, Machine, machine, terminal_grant
 
 HASTY = {
-    "BROKERD_SESSION_GRACE": "1",
-    "BROKERD_IDLE_TIMEOUT": "2",
-    "BROKERD_MAX_SESSION": "4",
+    "BROKERD_SESSION_GRACE": "2",
+    "BROKERD_IDLE_TIMEOUT": "3",
+    "BROKERD_MAX_SESSION": "5",
     "BROKERD_KEEPALIVE": "1",
 }
 _numbers = count(1)

@@ -7,7 +7,8 @@ import sys
 
 import django
 
-SHORT_S = 1
+LOGIN_GRACE_S = 1
+TICKET_S = 2
 
 
 def main() -> None:
@@ -20,9 +21,9 @@ def main() -> None:
     import terminals.consumer
     import terminals.tickets
 
-    brokerd.gateway.LOGIN_GRACE_S = SHORT_S
-    terminals.consumer.ATTACH_TIMEOUT_S = SHORT_S
-    terminals.tickets.LIFETIME_S = SHORT_S
+    brokerd.gateway.LOGIN_GRACE_S = LOGIN_GRACE_S
+    terminals.consumer.ATTACH_TIMEOUT_S = TICKET_S
+    terminals.tickets.LIFETIME_S = TICKET_S
     execute_from_command_line(["manage.py", "serve", *sys.argv[1:]])
 
 

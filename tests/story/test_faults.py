@@ -39,7 +39,8 @@ def machine2(doomed: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def web2(machine2: Machine) -> Iterator[Machine]:
-    """Online, with an agent of this test's own."""
+    """Online, with an agent of this test's own: the one before is gone, or it would be taken for it."""
+    machine2.wait_online(False)
     machine2.start_agent()
     machine2.wait_online()
     yield machine2

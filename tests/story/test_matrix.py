@@ -78,8 +78,9 @@ PAGES: dict[tuple[str, str], tuple[int | str, ...]] = {
     ("GET", "account/"): PEOPLE,
     ("POST", "account/tokens/<int:token_id>/revoke"): (IN, 404, 404, 404, 404),
 }
-# Its logout takes POST only, and sends whoever may not be there to its index.
-ADMIN = sorted(route for _, route in all_routes() if route.startswith("admin/") and route != "admin/logout/")
+REDIRECTS = {"admin/logout/": "/admin/", "admin/password_change/": "/account/password/"}
+"""Pages below admin/ that lead everybody elsewhere, where they are asked who they are. Admins log out by POST."""
+ADMIN = sorted(route for _, route in all_routes() if route.startswith("admin/") and route not in REDIRECTS)
 
 
 @dataclass
@@ -139,7 +140,6 @@ def test_every_route_is_in_the_table():
     operations = {(method, as_routed(route)) for method, route in API}
     for method, route in sorted(all_routes()):
         if route.startswith("admin/"):
-            assert route in ADMIN or route == "admin/logout/"
             continue  # all of them by one rule, below
         if method == "*":
             assert route in named, f"no row for {route}"
@@ -199,6 +199,13 @@ def test_pages(stage: Stage, method: str, route: str):
 @pytest.mark.parametrize(("method", "route"), [key for key in PAGES if key[0] == "POST"])
 def test_pages_that_change_things_take_no_get(stage: Stage, method: str, route: str):
     assert stage.browse("admin", "GET", route).status == 405
+
+
+@pytest.mark.parametrize("route", REDIRECTS)
+def test_redirects(stage: Stage, route: str):
+    for role in ROLES[:-1]:
+        answer = stage.browse(role, "GET", route)
+        assert (answer.status, answer.headers["Location"]) == (302, REDIRECTS[route])
 
 
 @pytest.mark.parametrize("route", ADMIN)

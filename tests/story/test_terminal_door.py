@@ -160,6 +160,6 @@ async def test_one_who_waits_too_long(hasty_broker: Broker, hasty1: Machine):
     opened = await request_session(hasty_broker, "hasty1")
     silent = Terminal(await open_socket(opened["socket"], hasty_broker))
     assert await silent.closed() == 4408
-    assert silent.close_reason == "attach was not sent within 1 s"
+    assert silent.close_reason == "attach was not sent within 2 s"
     code, _ = await answer(hasty_broker, opened, attach())
     assert code == 4401

@@ -84,10 +84,10 @@ async def test_when_the_grant_is_revoked(broker: Broker, fresh: Machine):
 
 async def test_when_the_grant_expires(broker: Broker, fresh: Machine):
     fresh.bring_up()
-    until = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    until = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
     await grant(broker, person="alice", host=fresh.name, valid_until=until)
     async with shell(broker, fresh.name) as terminal:
-        assert await terminal.closed(2 + SOON_S) == 4403
+        assert await terminal.closed(3 + SOON_S) == 4403
         await ended(broker, terminal, 4403, "is not valid at this time")
 
 
@@ -146,7 +146,7 @@ async def test_when_the_login_that_opened_it_ends(broker: Broker, web1: Machine)
 
 
 async def test_limits(hasty_broker: Broker, hasty1: Machine):
-    """Grace 1 s, idle 2 s, longest 4 s; one terminal for each, at once."""
+    """Grace 2 s, idle 3 s, longest 5 s; one terminal for each, at once."""
     left, idle, busy = await asyncio.gather(*(open_terminal(hasty_broker, "hasty1") for _ in range(3)))
     await left.drop()
 
@@ -158,11 +158,11 @@ async def test_limits(hasty_broker: Broker, hasty1: Machine):
     typist = asyncio.create_task(typing())
     try:
         await asyncio.gather(
-            ended(hasty_broker, idle, 4411, "nothing was typed for 2 s"),
-            soon(lambda: hasty_broker.session(left.id)["reason"] == "nobody came back within 1 s", "the grace is over"),
+            ended(hasty_broker, idle, 4411, "nothing was typed for 3 s"),
+            soon(lambda: hasty_broker.session(left.id)["reason"] == "nobody came back within 2 s", "the grace is over"),
         )
         assert busy.close_code is None
-        await ended(hasty_broker, busy, 4411, "it reached the longest time that is allowed, 4 s")
+        await ended(hasty_broker, busy, 4411, "it reached the longest time that is allowed, 5 s")
     finally:
         typist.cancel()
         await asyncio.gather(typist, return_exceptions=True)
