@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import pytest
+from tests.needs import missing
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -21,8 +20,5 @@ ARGUMENTS = [
 
 def require() -> None:
     """Skip without it, or fail where a skip does not count."""
-    if Path(CHROMIUM).exists():
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{CHROMIUM} is missing")
-    pytest.skip(f"{CHROMIUM} is missing: install the Debian package chromium")
+    if not Path(CHROMIUM).exists():
+        missing(f"{CHROMIUM} is missing: install the Debian package chromium")

@@ -15,6 +15,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from tests.needs import missing
 from tunnels.agent.account import own_account
 from tunnels.agent.config import Target
 from tunnels.agent.forward import Forward, NoServer, ask_host_keys
@@ -55,7 +56,7 @@ async def _open(tunnel: asyncssh.SSHServerConnection) -> tuple[Any, Any]:
 @pytest.fixture
 async def sshd(tmp_path: Path, gateway: Gateway) -> AsyncIterator[Target]:
     if SSHD is None:
-        pytest.skip("no sshd on this machine")
+        missing("sshd is missing: install the Debian package openssh-server")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     for name, kind in (("ed25519", "ssh-ed25519"), ("ecdsa", "ecdsa-sha2-nistp256")):

@@ -62,6 +62,10 @@ def _nothing_stays_open() -> Iterator[None]:
     assert open_descriptors() <= before
 
 
+OF_THE_C_LIBRARY = 0b11 << 31
+"""Signals 32 and 33 in a mask: glibc keeps them for its threads and lets no program touch them."""
+
+
 async def test_program_inherits_no_descriptor_and_default_signals(tmp_path: Any) -> None:
     with (tmp_path / "secret").open("w") as secret:
         os.set_inheritable(secret.fileno(), True)
@@ -72,7 +76,9 @@ async def test_program_inherits_no_descriptor_and_default_signals(tmp_path: Any)
             assert await ear.ended() == 0
         finally:
             signal.signal(signal.SIGUSR1, before)
-    assert ear.out.split() == [b"SigBlk:", b"0" * 16, b"SigIgn:", b"0" * 16]
+    _, blocked, _, ignored = ear.out.split()
+    assert int(blocked, 16) == 0
+    assert int(ignored, 16) & ~OF_THE_C_LIBRARY == 0
 
 
 @pytest.mark.parametrize("pty", [None, TERMINAL], ids=["pipes", "pty"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.needs import missing
 from tests.story.broker import Broker, running
 from tests.story.machine import SSHD, Machine, machine, terminal_grant
 
@@ -24,8 +24,7 @@ _numbers = count(1)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The one place that knows what `sshd` needs: without it a test is skipped, or fails where nothing may be."""
     if item.get_closest_marker("sshd") and not Path(SSHD).exists():
-        outcome = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        outcome(f"{SSHD} is missing: install the Debian package openssh-server")
+        missing(f"{SSHD} is missing: install the Debian package openssh-server")
 
 
 @pytest.fixture(scope="session")
