@@ -62,16 +62,11 @@ class AgentDesk:
         self._refusals: dict[UUID, dict[str, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def welcome(self, connection: asyncssh.SSHServerConnection, known: KnownHost) -> AgentConnection | None:
-        """The connection's handler, after its key proved to be this host's; None where it was turned away."""
+    def welcome(self, connection: asyncssh.SSHServerConnection, known: KnownHost) -> AgentConnection:
+        """The connection's handler, after its key proved to be this host's. It turns away whom we do not want."""
         agent = AgentConnection(self, connection, known.id)
-        current = self.directory.by_id(known.id)
-        refusal = refuse_agent(current.facts) if current else "this host was removed"
-        if refusal is None:
-            return agent
-        self.refuse(known, agent.address, refusal)
-        connection.disconnect(asyncssh.DISC_HOST_NOT_ALLOWED_TO_CONNECT, refusal)
-        return None
+        self.own(agent.judge(known))
+        return agent
 
     def refuse(self, known: KnownHost, address: str, reason: str) -> None:
         """Put a refusal on record, unless the same one is there already."""
@@ -113,11 +108,32 @@ class AgentConnection:
         self.address = str((self.connection.get_extra_info("peername") or ("::",))[0])
         self._tunnel: LiveTunnel | None = None
         self._lost: str | None = None
+        self._judged = asyncio.Event()
+
+    async def judge(self, known: KnownHost) -> None:
+        """Turn the agent away where its host is not approved. The database has the last word: who was just approved
+        by a command, and dials at once, is a moment ahead of the directory."""
+        try:
+            if self._refusal():
+                await self.desk.directory.refresh(self.host_id)
+            if (refusal := self._refusal()) and self._lost is None:
+                self.desk.refuse(known, self.address, refusal)
+                self.connection.disconnect(asyncssh.DISC_HOST_NOT_ALLOWED_TO_CONNECT, refusal)
+        except Exception:
+            log.exception("agent could not be judged", host=known.facts.name)
+            self.connection.disconnect(asyncssh.DISC_BY_APPLICATION, "internal error, retry after 30 s")
+        finally:
+            self._judged.set()
+
+    def _refusal(self) -> str | None:
+        current = self.desk.directory.by_id(self.host_id)
+        return refuse_agent(current.facts) if current else "this host was removed"
 
     async def server_requested(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener | bool:
         """Grant the host's own remote forward (`tcpip-forward`, RFC 4254 section 7.1), refuse all others."""
+        await self._judged.wait()
         known = self.desk.directory.by_id(self.host_id)
-        if known is None:
+        if known is None or self._refusal():
             return False
         refusal = refuse_listen(known.facts, host=listen_host, port=listen_port, held=self._tunnel is not None)
         if refusal:

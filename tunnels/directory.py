@@ -38,9 +38,14 @@ class Directory:
         self._by_id = {host.id: host for host in known.values()}
         self._by_fingerprint = known
 
+    async def refresh(self, host_id: UUID) -> None:
+        """Look at one host anew, after its key has proved itself: another process may just have approved it."""
+        for fingerprint, host in (await database_sync_to_async(_read)(pk=host_id)).items():
+            self._by_id[host.id] = self._by_fingerprint[fingerprint] = host
 
-def _read() -> dict[str, KnownHost]:
-    rows = Host.objects.values_list("fingerprint", "id", "name", "state", "tunnel_port")
+
+def _read(**which: UUID) -> dict[str, KnownHost]:
+    rows = Host.objects.filter(**which).values_list("fingerprint", "id", "name", "state", "tunnel_port")
     return {
         fingerprint: KnownHost(host_id, AgentFacts(name, state, port))
         for fingerprint, host_id, name, state, port in rows

@@ -167,6 +167,16 @@ async def test_a_key_that_is_not_approved_is_turned_away_once_it_proved_itself(s
         assert await in_database(Tunnel.objects.count)() == 0
 
 
+async def test_who_was_approved_a_moment_ago_by_another_process_is_let_in():
+    other = await in_database(make_machine)("web2", "pending")
+    async with node() as broker:
+        await in_database(Host.objects.filter(name="web2").update)(state="approved")  # nobody tells the directory
+        connection = await broker.connect(other.key, "web2")
+        listener = await connection.forward_remote_port("localhost", 0, "127.0.0.1", 9)
+        assert listener.get_port() == (await in_database(Host.objects.get)(name="web2")).tunnel_port
+        connection.close()
+
+
 async def test_strangers_stay_outside(broker):
     stranger = asyncssh.generate_private_key("ssh-ed25519")
     for key in (stranger, None):
