@@ -131,7 +131,7 @@ class Config:
     )
     tunnel_ports: range = _setting("BROKERD_TUNNEL_PORTS", "22100-23099", _ports, "range of the tunnel ports")
     session_grace_s: int = _setting(
-        "BROKERD_SESSION_GRACE", "600", parse_duration, "how long a terminal session waits for its browser"
+        "BROKERD_SESSION_GRACE", "600", _positive, "how long a terminal session waits for its browser"
     )
     idle_timeout_s: int = _setting(
         "BROKERD_IDLE_TIMEOUT", "900", parse_duration, "a terminal nobody types in ends after this; 0: never"
