@@ -18,7 +18,7 @@ from tunnels.agent.config import Config
 from tunnels.agent.lifecycle import run_agent
 from tunnels.agent.state import StateError
 
-from .stand_in import QUICK, TUNNEL_PORT, Gateway, Portal, line_of
+from .stand_in import QUICK, TUNNEL_PORT, Gateway, Portal, gateway_running, line_of
 from .waiting import patient, until
 
 
@@ -288,9 +288,30 @@ async def test_state_of_another_broker_is_not_used(agent: Running, portal: Porta
     portal.state = "approved"
     async with agent.started():
         await gateway.up()
-    agent.config = replace(agent.config, broker="https://other.example")
-    with pytest.raises(StateError, match="belongs to the broker"):
-        await agent.run()
+    async with gateway_running() as other_gateway:
+        other = Portal(other_gateway)
+        other.state = "approved"
+        agent.config = replace(agent.config, broker=other.url)
+        try:
+            with pytest.raises(StateError, match=f"belongs to the broker {portal.url}"):
+                await agent.run()
+        finally:
+            other.stop()
+
+
+async def test_a_broker_that_moved_is_known_by_its_keys(agent: Running, portal: Portal, gateway: Gateway) -> None:
+    portal.state = "approved"
+    async with agent.started():
+        await agent.said("tunnel up")
+    moved = Portal(gateway)
+    moved.state = "approved"
+    agent.config = replace(agent.config, broker=moved.url)
+    try:
+        async with agent.started():
+            await agent.said("tunnel up", times=2)
+        assert json.loads((agent.config.state / "broker.json").read_text())["url"] == moved.url
+    finally:
+        moved.stop()
 
 
 async def test_broker_file_holds_the_pins(agent: Running, portal: Portal, gateway: Gateway, state_dir: Path) -> None:

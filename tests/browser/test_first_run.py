@@ -174,6 +174,7 @@ def test_a_second_run_keeps_everything_and_prints_no_password(first_run: FirstRu
     assert first_run.stop() == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", first_run.ports[0])) != 0, "the broker outlived make run"
+    first_run.ports = free_port(), free_port()  # another address is still the same broker, also for its agent
     printed = first_run.start()
     assert "password" not in printed.lower()
     assert f"portal  http://127.0.0.1:{first_run.ports[0]}" in printed

@@ -14,7 +14,7 @@ from tunnels.agent.backoff import Pace, delay_s, in_words, spread
 from tunnels.agent.enrollment import Answer, BadAnswer, parse_answer, pin
 from tunnels.agent.portal import Portal, Reply, Unreachable
 from tunnels.agent.say import Say
-from tunnels.agent.state import Broker, State
+from tunnels.agent.state import Broker, State, StateError
 
 MakeBody = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -121,6 +121,9 @@ class Approval:
         known = self._state.broker()
         now = datetime.now(UTC).isoformat(timespec="seconds")
         broker, warning = pin(known, answer, url=self._portal.url, now=now)
+        if warning and known and known.url != self._portal.url:
+            folder = self._state.folder
+            raise StateError(f"{folder} belongs to the broker {known.url}; for another broker give another --state")
         if warning and self._told != (answer.id, answer.state):
             self._say(warning)
         if broker != known:

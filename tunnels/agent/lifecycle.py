@@ -20,7 +20,7 @@ from tunnels.agent.portal import Portal, is_loopback
 from tunnels.agent.say import Say
 from tunnels.agent.session import Sessions
 from tunnels.agent.shell import LoginShell
-from tunnels.agent.state import Broker, State, StateError
+from tunnels.agent.state import Broker, State
 from tunnels.agent.tunnel import Ending, Service, hold_tunnel
 
 MAX_SESSIONS = 20
@@ -55,12 +55,12 @@ class Agent:
             await self._sessions.end()
 
     def _known_broker(self) -> Broker | None:
-        """The enrollment of an earlier start, if it was approved: then the tunnel needs no portal at all."""
+        """The enrollment of an earlier start, if it was approved: then the tunnel needs no portal at all.
+
+        Not so where the URL is another one: the broker has moved, or it is not the same, which its answer tells.
+        """
         broker = self._state.broker()
-        if broker and broker.url != self._config.broker:
-            folder = self._state.folder
-            raise StateError(f"{folder} belongs to the broker {broker.url}; for another broker give another --state")
-        return broker if broker and broker.state == "approved" else None
+        return broker if broker and broker.state == "approved" and broker.url == self._config.broker else None
 
     async def _hold(self, broker: Broker) -> Ending:
         def on_up() -> None:
