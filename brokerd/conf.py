@@ -178,6 +178,8 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+NOT_YET = ("DATABASE_URL", "REDIS_URL")
+"""Names that others use: whoever sets them would believe that their data is there."""
 NAMES_OF_THE_AGENT = frozenset({"BROKERD_TOKEN"})
 SECRETS = frozenset({"BROKERD_SECRET_KEY"})
 
@@ -188,6 +190,9 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
     for name in environ.keys() - NAMES_OF_THE_AGENT:
         if name.startswith("BROKERD_") and name not in known and name.removesuffix("_FILE") not in SECRETS:
             raise ConfigError(f"{name}: no such setting; the README lists them")
+    for name in NOT_YET:
+        if environ.get(name):
+            raise ConfigError(f"{name}: this version knows the embedded database and one node only; unset it")
     values = {item.name: _value(item.metadata, environ) for item in fields(Config)}
     values["data_dir"] = BASE_DIR / values["data_dir"]
     return Config(**values)

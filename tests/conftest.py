@@ -16,9 +16,11 @@ import django
 import pytest
 from django.conf import settings
 
+from brokerd.conf import NOT_YET
+
 DATA_DIR = Path(tempfile.mkdtemp(prefix="brokerd-test-"))  # mkdtemp makes it 0700
 atexit.register(shutil.rmtree, DATA_DIR, ignore_errors=True)
-for _name in [name for name in os.environ if name.startswith("BROKERD_")]:
+for _name in [name for name in os.environ if name.startswith("BROKERD_") or name in NOT_YET]:
     del os.environ[_name]
 os.environ["BROKERD_DATA_DIR"] = str(DATA_DIR)
 os.environ["DJANGO_SETTINGS_MODULE"] = "brokerd.settings"

@@ -180,3 +180,9 @@ def test_a_data_directory_that_is_none(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="BROKERD_DATA_DIR"):
         prepare_data_dir(load({"BROKERD_DATA_DIR": str(tmp_path / "file" / "data")}))
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_what_is_not_built_yet_is_not_ignored(name):
+    with pytest.raises(ConfigError, match=f"^{name}: "):
+        load({name: "x://elsewhere"})
