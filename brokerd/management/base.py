@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,14 @@ from tunnels.errors import NotFound, Refused
 from tunnels.models import Host, State
 
 
-class ActCommand(BaseCommand):
+class ActCommand(BaseCommand, ABC):
     """A command that calls acts: `act(**options)` does the work, and a `Refused` out of it becomes the error line."""
 
     requires_system_checks = []
 
+    @abstractmethod
     def act(self, **options: Any) -> None:
-        raise NotImplementedError
+        """The command's work."""
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
