@@ -153,7 +153,7 @@ def test_from_the_printed_lines_to_a_shell_on_this_machine(
     until(lambda: page.evaluate("window.brokerdScreen.text()").strip(), "prompt")
     page.keyboard.type("echo $((6*7)) is the ans''wer\n")
     shows(page, "42 is the answer")
-    page.keyboard.type("uname -sm; uptime; ls --color -C /\n")
+    page.keyboard.type("uname -sm; uptime; ls --color -C /usr /var\n")
     shows(page, "load average")
     shot(page, "terminal", height=360)
 
