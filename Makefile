@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check -qq
 STATIC_SOURCES := $(shell find static -type f -not -path 'static/vendor/*')
 DEV_SOURCES := brokerd tunnels terminals tests bench tools manage.py
 
-.PHONY: run test check format bench agent screenshots assets lock clean
+.PHONY: run test check format bench soak agent screenshots assets lock clean
 
 run: $(VENV)/.runtime staticfiles/.done
 	@$(BIN)/python tools/run.py
@@ -27,6 +27,10 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev staticfiles/.done
 	@tools/test_needs.sh
 	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/.dev staticfiles/.done
+	@tools/test_needs.sh
+	@$(BIN)/python -m bench.soak $(ARGS)
 
 # The pictures of the README, taken anew by the test that clicks through its story
 screenshots: $(VENV)/.dev staticfiles/.done

@@ -14,18 +14,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bulk, echo, interrupt, memory, opening
+from bench import bulk, echo, interrupt, many, memory, neighbour, opening, people, resume, returning
 from bench.effort import QUICK, Effort
 from bench.figures import Figure, table
 from bench.stage import Stage, staged
 
 MEASURES: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "echo": echo.measure,
+    "neighbour": neighbour.measure,
     "file": bulk.measure,
-    "interrupt": interrupt.measure,
+    "interrupt": interrupt.near,
+    "slow": interrupt.far,
+    "resume": resume.measure,
     "open": opening.measure,
+    "people": people.measure,
     "terminals": memory.of_terminals,
+    "many": many.measure,
     "agents": memory.of_agents,
+    "returning": returning.measure,
 }
 """In this order: idle agents last, since what they leave behind in the broker would weigh on the others."""
 
@@ -43,15 +49,16 @@ def main() -> None:
             begun = time.monotonic()
             figures += MEASURES[name](stage, effort)
             print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
-    print(table(figures))
-    print("ratio: brokerd / stock; medians of alternating blocks")
+        sides = [side.name for side in stage.sides]
+    print(table(figures, sides))
+    print("ratio: brokerd / what stands before it; medians of alternating blocks; aims are about ssh -J")
     if options.json:
         options.json.write_text(json.dumps({"about": about, "figures": [figure.as_dict() for figure in figures]}))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="brokerd beside stock ssh -J, interleaved")
-    parser.add_argument("--quick", action="store_true", help="about a minute instead of four")
+    parser.add_argument("--quick", action="store_true", help="about three minutes instead of twenty")
     parser.add_argument("--only", type=_names, default=list(MEASURES), help=f"of {','.join(MEASURES)}")
     parser.add_argument("--agents", type=int, help="idle agents to connect")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every block's value as well")

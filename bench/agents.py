@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import asyncssh
 
@@ -23,6 +25,8 @@ FIRST_PORT = 22150
 TRIES = 5
 AT_ONCE = 20
 """Logins under way at the same time; the gateway turns away the hundred and first."""
+FIRST_WAIT_S, MOST_WAIT_S = 1.0, 15.0
+"""Between the tries of an agent that comes back: doubling, the upper half of it by chance, as `brokerd-agent` waits."""
 SEED = """
 import json, pathlib
 from django.db import transaction
@@ -39,24 +43,35 @@ with transaction.atomic():
 """
 
 
-@contextmanager
-def idle_agents(stage: Stage, count: int) -> Iterator[None]:
-    """`count` agents with their tunnels, while inside."""
+def enroll(stage: Stage, count: int) -> Path:
+    """`count` approved hosts, and the plan of their agents for `connected`."""
     plan = stage.folder / "agents.json"
     agents = [_agent(index) for index in range(count)]
     plan.write_text(json.dumps({"port": stage.broker.ssh_port, "host_key": stage.server.host_key, "agents": agents}))
     stage.broker.manage("shell", "--no-imports", "-c", SEED % str(plan))
+    return plan
+
+
+@contextmanager
+def connected(plan: Path) -> Iterator[Callable[[], None]]:
+    """All agents of a plan with their tunnels, while inside. Calling what it gives waits until they are back again."""
     child = subprocess.Popen(
         [sys.executable, "-m", "bench.agents", str(plan)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert child.stdin and child.stdout
     try:
-        if (answer := child.stdout.readline().strip()) != f"connected {count}":
+        answer = child.stdout.readline().strip()
+        if not answer.startswith("connected "):
             raise OSError(f"idle agents: {answer or 'they could not connect'}")
-        yield
+        yield lambda: _expect(child.stdout, "back")
     finally:
         child.stdin.close()
         child.wait(30)
+
+
+def _expect(lines: IO[str] | None, word: str) -> None:
+    if lines is None or not lines.readline().startswith(word):
+        raise OSError(f"idle agents: they are not {word}")
 
 
 def _agent(index: int) -> dict[str, Any]:
@@ -71,22 +86,42 @@ def _agent(index: int) -> dict[str, Any]:
 
 async def _hold_all(plan: dict[str, Any]) -> None:
     """The child: all agents, until stdin ends."""
-    held: list[asyncssh.SSHClientConnection] = []
     turn = asyncio.Semaphore(AT_ONCE)
 
-    async def hold(agent: dict[str, Any]) -> None:
+    async def hold(agent: dict[str, Any]) -> asyncssh.SSHClientConnection:
         async with turn:
             connection = await _log_in(plan["port"], agent)
-            held.append(connection)
             await connection.forward_remote_port("localhost", agent["port"], "127.0.0.1", 22)
+            return connection
 
-    async with asyncio.TaskGroup() as group:
-        for agent in plan["agents"]:
-            group.create_task(hold(agent))
+    held = await asyncio.gather(*(hold(agent) for agent in plan["agents"]))  # fails unless all of them connect
     print(f"connected {len(held)}", flush=True)
+    returning = asyncio.create_task(_return_for_ever(plan, held))
     await asyncio.to_thread(sys.stdin.read)
+    returning.cancel()
     for connection in held:
         connection.abort()
+
+
+async def _return_for_ever(plan: dict[str, Any], held: list[asyncssh.SSHClientConnection]) -> None:
+    """Each time the broker is gone, all come back at once, each by itself, and the parent is told."""
+
+    async def come_back(index: int, agent: dict[str, Any]) -> None:
+        wait_s = FIRST_WAIT_S
+        while True:
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1))
+            wait_s = min(2 * wait_s, MOST_WAIT_S)
+            try:
+                held[index] = await _log_in(plan["port"], agent)
+                await held[index].forward_remote_port("localhost", agent["port"], "127.0.0.1", 22)
+            except (OSError, asyncssh.Error):
+                continue
+            return
+
+    while True:
+        await asyncio.gather(*(connection.wait_closed() for connection in held))
+        await asyncio.gather(*(come_back(index, agent) for index, agent in enumerate(plan["agents"])))
+        print("back", flush=True)
 
 
 async def _log_in(port: int, agent: dict[str, Any]) -> asyncssh.SSHClientConnection:

@@ -16,14 +16,14 @@ MB = 1_000_000
 
 
 def measure(stage: Stage, effort: Effort) -> list[Figure]:
-    figure = Figure(f"{effort.file_mb} MB file", "MB/s", "0.9x", least=0.9)
+    figure = Figure(f"{effort.file_mb} MB file", "MB/s", "1x", least=1)
     path = stage.folder / "random"
     digest = _make(path, effort.file_mb)
     with stage.terminals() as terminals:
         for _ in range(effort.file_blocks):
-            for terminal, kept in zip(terminals, (figure.ours, figure.stock), strict=True):
+            for side, terminal in terminals.items():
                 seconds = _fetch(terminal, path, effort.file_mb * MB, digest)
-                kept.append(effort.file_mb / seconds)
+                figure.add(side, effort.file_mb / seconds)
     return [figure]
 
 

@@ -10,26 +10,27 @@ from bench.figures import Figure, percentile
 from bench.stage import Stage
 from bench.terminal import Terminal
 
+ECHO = "stty raw -echo; exec cat"
 PAUSE_S = 0.003
 """Between keys: a person's pause, shortened. Long enough that everything along the way has gone to sleep."""
 
 
 def measure(stage: Stage, effort: Effort) -> list[Figure]:
-    middle = Figure("echo p50", "ms", "2.5x", most=2.5)
-    slow = Figure("echo p99", "ms", "2x", most=2)
+    middle = Figure("echo p50", "ms", "2x", most=2)
+    slow = Figure("echo p99", "ms", "1.2x", most=1.2)
     with stage.terminals() as terminals:
-        for terminal in terminals:
-            terminal.run("stty raw -echo; exec cat")
-            _type(terminal, 50)
+        for terminal in terminals.values():
+            terminal.run(ECHO)
+            type_keys(terminal, 50)
         for _ in range(effort.echo_blocks):
-            for terminal, kept in zip(terminals, ("ours", "stock"), strict=True):
-                echoes = _type(terminal, effort.keys)
-                getattr(middle, kept).append(percentile(echoes, 50))
-                getattr(slow, kept).append(percentile(echoes, 99))
+            for side, terminal in terminals.items():
+                echoes = type_keys(terminal, effort.keys)
+                middle.add(side, percentile(echoes, 50))
+                slow.add(side, percentile(echoes, 99))
     return [middle, slow]
 
 
-def _type(terminal: Terminal, keys: int) -> list[float]:
+def type_keys(terminal: Terminal, keys: int) -> list[float]:
     """Milliseconds from each key to its echo."""
     taken = []
     gc.disable()  # ours would be a pause of the measuring side

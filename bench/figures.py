@@ -1,4 +1,4 @@
-"""What was measured, as rows of a table: the median of each side's blocks, their ratio, and the aim."""
+"""What was measured, as rows of a table: the median of each side's blocks, our ratio to the others, and the aim."""
 
 from __future__ import annotations
 
@@ -7,64 +7,75 @@ from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
 from typing import Any
 
+OURS, STOCK, TTYD = "brokerd", "ssh -J", "ttyd"
+
 
 @dataclass(slots=True)
 class Figure:
     name: str
     unit: str
     aim: str = ""
-    """For people; issue 2, section "Bench"."""
+    """For people; issue 3, section "Bench and soak"."""
     most: float | None = None
-    """Largest ratio (ours / stock) that meets the aim, or the largest value where there is no stock side."""
+    """Largest ratio (brokerd / ssh -J) that meets the aim, or the largest value of ours where it `is_absolute`."""
     least: float | None = None
     """Smallest ratio that meets it."""
-    ours: list[float] = field(default_factory=list)
-    """One value for each block."""
-    stock: list[float] = field(default_factory=list)
+    is_absolute: bool = False
+    """The aim is about our own value; what stands beside it is for comparison."""
+    blocks: dict[str, list[float]] = field(default_factory=dict)
+    """Of each side, one value for each block."""
 
-    @property
-    def ratio(self) -> float | None:
-        return median(self.ours) / median(self.stock) if self.ours and self.stock and median(self.stock) else None
+    def add(self, side: str, value: float) -> None:
+        self.blocks.setdefault(side, []).append(value)
+
+    def middle(self, side: str) -> float | None:
+        return median(self.blocks[side]) if side in self.blocks else None
+
+    def ratio(self, side: str = STOCK) -> float | None:
+        ours, theirs = self.middle(OURS), self.middle(side)
+        return ours / theirs if ours is not None and theirs else None
 
     @property
     def is_met(self) -> bool | None:
         """Whether the aim is met; None where there is none."""
-        value = self.ratio if self.stock else median(self.ours) if self.ours else None
+        value = self.middle(OURS) if self.is_absolute else self.ratio()
         if value is None or (self.most is None and self.least is None):
             return None
         return (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": self.ratio, "is_met": self.is_met}
+        return {**asdict(self), "ratio": self.ratio(), "is_met": self.is_met}
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-def table(figures: Iterable[Figure]) -> str:
-    rows = [("", "brokerd", "ssh -J", "ratio", "aim", "")]
-    rows += [_row(figure) for figure in figures]
+def table(figures: Iterable[Figure], sides: Sequence[str]) -> str:
+    """One row a figure; `sides` are those that took part, ours first."""
+    rows = [("", OURS, *(text for side in sides[1:] for text in (side, "ratio")), "aim", "")]
+    rows += [_row(figure, sides) for figure in figures]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])
 
 
-def _row(figure: Figure) -> tuple[str, ...]:
-    ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else "-"
+def _row(figure: Figure, sides: Sequence[str]) -> tuple[str, ...]:
+    others = [text for side in sides[1:] for text in (_shown(figure.middle(side)), _shown(figure.ratio(side)))]
     verdict = {True: "met", False: "short", None: ""}[figure.is_met]
-    return f"{figure.name}, {figure.unit}", _shown(figure.ours), _shown(figure.stock), ratio, figure.aim, verdict
+    return f"{figure.name}, {figure.unit}", _shown(figure.middle(OURS)), *others, figure.aim, verdict
 
 
-def _shown(values: Sequence[float]) -> str:
-    if not values:
+def _shown(value: float | None) -> str:
+    if value is None:
         return "-"
-    value = median(values)
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Numbers to the right."""
+    numbers = range(1, len(row) - 2)
     return [
-        text.rjust(width) if column in (1, 2, 3) else text.ljust(width)
+        text.rjust(width) if column in numbers else text.ljust(width)
         for column, (text, width) in enumerate(zip(row, widths, strict=True))
     ]

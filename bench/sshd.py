@@ -21,6 +21,9 @@ class Sshd:
         self.host_key = key.with_suffix(".pub").read_text().strip() if key.exists() else keygen(key)
         (folder / "authorized_keys").write_text(client_key + "\n")
         (folder / "ca.pub").write_text(ca + "\n")
+        home = folder / "home"
+        home.mkdir(exist_ok=True)
+        (home / ".profile").write_text("")
         lines = [
             f"Port {self.port}",
             "ListenAddress 127.0.0.1",
@@ -35,6 +38,9 @@ class Sshd:
             "PrintMotd no",
             "PrintLastLog no",
             "MaxStartups 100",
+            "Subsystem sftp internal-sftp",
+            # Not the person's own home: what stands in its profile may take longer than all that is measured.
+            f"SetEnv HOME={home}",
             *([f"TrustedUserCAKeys {folder / 'ca.pub'}"] if ca else []),
         ]
         (folder / "sshd_config").write_text("\n".join(lines) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 from abc import ABC, abstractmethod
+from typing import Protocol
 
 PROMPT = b"bench> "
 PATIENCE_S = 60
@@ -20,6 +21,10 @@ class Terminal(ABC):
     """Reads block; at most PATIENCE_S."""
 
     def __init__(self, fd: int) -> None:
+        self._listen(fd)
+
+    def _listen(self, fd: int) -> None:
+        self.fd = fd
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
 
@@ -28,19 +33,33 @@ class Terminal(ABC):
         """Input, as typed."""
 
     @abstractmethod
-    def read(self, limit: int = 65536) -> bytes:
-        """The next output bytes, at least one; about `limit` at most. What was read before counts as shown."""
+    def take(self, limit: int = 65536) -> bytes:
+        """What has arrived on `fd`, about `limit` at most; maybe nothing for the screen. Blocks where nothing has."""
 
     @abstractmethod
     def close(self) -> None:
         """End the shell, and all that was started for it."""
 
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self.write(b"\x03")
+
     def settle(self) -> None:  # noqa: B027 - stock ssh has nothing to say here
         """All output was shown, and nothing more is expected."""
 
     def wait(self) -> None:
-        if not self._poll.poll(PATIENCE_S * 1000):
+        if not self.has_something():
             raise TerminalEnded(f"no output for {PATIENCE_S} s")
+
+    def has_something(self, timeout_s: float = PATIENCE_S) -> bool:
+        return bool(self._poll.poll(timeout_s * 1000))
+
+    def read(self, limit: int = 65536) -> bytes:
+        """The next output bytes, at least one. What was read before counts as shown."""
+        while True:
+            self.wait()
+            if data := self.take(limit):
+                return data
 
     def until(self, marker: bytes) -> bytes:
         """Read up to `marker`; the newest output."""
@@ -63,3 +82,17 @@ class Terminal(ABC):
         self.until(b"READY")
         time.sleep(0.1)
         self.settle()
+
+
+class Side(Protocol):
+    """One way to reach the distant machine."""
+
+    name: str
+    port: int
+    """Where its people dial in, on loopback."""
+
+    def click(self) -> Terminal:
+        """A terminal that was asked for; its prompt may still be on its way."""
+
+    def through(self, port: int) -> Side:
+        """The same, for people who dial another port in front of it."""

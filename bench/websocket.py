@@ -76,3 +76,8 @@ class WebSocket:
 
     def close(self) -> None:
         self.socket.close()
+
+    def cut(self) -> None:
+        """Leave without the closing handshakes of websocket and TCP."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()

@@ -130,6 +130,12 @@ class Config:
         "BROKERD_OPEN_ENROLLMENT", "0", _bool, "1: a machine may ask to enroll without a token (make run: 1)"
     )
     tunnel_ports: range = _setting("BROKERD_TUNNEL_PORTS", "22100-23099", _ports, "range of the tunnel ports")
+    bind_tunnel_ports: bool = _setting(
+        "BROKERD_BIND_TUNNEL_PORTS",
+        "0",
+        _bool,
+        "1: the tunnel ports of online hosts listen on 127.0.0.1, for local users",
+    )
     session_grace_s: int = _setting(
         "BROKERD_SESSION_GRACE", "600", _positive, "how long a terminal session waits for its browser"
     )

@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from brokerd import health
 from brokerd.api import api
+from tunnels.install import install
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
@@ -12,6 +13,7 @@ urlpatterns = [
     path("", include("terminals.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),
+    path("install.sh", install, name="install"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),

@@ -75,10 +75,13 @@ class CappedFactory(HTTPFactory):
     def __init__(self, server: WebServer) -> None:
         super().__init__(server)
         self._transports: list[Any] = []
+        self._look_at = min(MAX_CONNECTIONS, 64)
 
     def buildProtocol(self, addr: Any) -> Any:
-        if len(self._transports) >= MAX_CONNECTIONS:
+        if len(self._transports) >= self._look_at:
+            # Nobody tells of the end of one that became a websocket.
             self._transports = [transport for transport in self._transports if transport.connected]
+            self._look_at = min(MAX_CONNECTIONS, max(64, 2 * len(self._transports)))
         if len(self._transports) >= MAX_CONNECTIONS:
             return None
         protocol = super().buildProtocol(addr)

@@ -1,7 +1,8 @@
 """The one place where access is decided: a pure function from facts to a decision with its reason. Default deny.
 
 No ORM, clock or request here. `terminals.reachable` gathers the facts and holds the matching query; a test compares
-the two on one table. Where several grants apply, capabilities add up only within one grant: no mixing.
+the two on one table. Where several grants apply, capabilities add up only within one grant: no mixing. Where several
+allow the same, the first in the order given (the oldest) decides, and its limits are those that hold.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from terminals.limits import GrantLimits
 
 
 class Capability(StrEnum):
@@ -53,6 +56,7 @@ class GrantFacts:
     valid_from: datetime | None
     valid_until: datetime | None
     networks: tuple[IPv4Network | IPv6Network, ...]
+    limits: GrantLimits = GrantLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Decision:
     reason: str
     """For the person who asked and for the audit."""
     grant: int | None = None
+    limits: GrantLimits = GrantLimits()
+    """Of the grant that allows it."""
 
 
 def client_address(text: str | None) -> IPv4Address | IPv6Address | None:
@@ -76,7 +82,7 @@ def decide(
     *,
     person: PersonFacts,
     host: HostFacts,
-    login: str,
+    login: str | None,
     capability: Capability,
     address: IPv4Address | IPv6Address | None,
     now: datetime,
@@ -84,8 +90,12 @@ def decide(
 ) -> Decision:
     """May `person`, sitting at `address` (None: unknown), have `capability` on `host` as `login` at `now`?
 
+    Without a login it is a way to the host alone (`forward`): who logs in there, and how, the broker cannot see.
+
     The reason of a refusal is that of the grant that came closest, so that it tells what is missing.
     """
+    if login is None and capability is not Capability.FORWARD:
+        raise ValueError(f"{capability} is given for a login")
     if not person.active:
         return Decision(False, f"{person.name} is disabled")
     if host.state != "approved":
@@ -94,7 +104,7 @@ def decide(
     for grant in grants:
         step, missing = _judge(grant, person, host, login, capability, address, now)
         if not missing:
-            return Decision(True, f"grant {grant.id} allows it", grant.id)
+            return Decision(True, f"grant {grant.id} allows it", grant.id, grant.limits)
         closest = max(closest, (step, missing), key=lambda pair: pair[0])
     return Decision(False, closest[1])
 
@@ -133,7 +143,7 @@ def _judge(
     grant: GrantFacts,
     person: PersonFacts,
     host: HostFacts,
-    login: str,
+    login: str | None,
     capability: Capability,
     address: IPv4Address | IPv6Address | None,
     now: datetime,
@@ -141,7 +151,7 @@ def _judge(
     """How many of the conditions this grant meets before the first that it misses, and what that one lacks."""
     conditions = (
         (is_for(grant, person) and covers(grant, host), no_grant(person.name, host.name)),
-        (login in grant.logins, f"grant {grant.id} does not cover login {login}"),
+        (login is None or login in grant.logins, f"grant {grant.id} does not cover login {login}"),
         (capability in grant.capabilities, f"grant {grant.id} does not give {capability}"),
         (is_current(grant, now), f"grant {grant.id} is not valid at this time"),
         (is_from(grant, address), f"grant {grant.id} does not hold from {address or 'an unknown address'}"),

@@ -16,7 +16,8 @@ from terminals.api_tokens import revoke_api_token
 from terminals.forms import GrantForm, PersonForm
 from terminals.grants import create_grant, revoke_grant
 from terminals.groups import create_group, delete_group, rename_group
-from terminals.models import ApiToken, Grant, Person, Session
+from terminals.keys import remove_key
+from terminals.models import ApiToken, Grant, Person, PersonKey, Session
 from terminals.people import create_person, disable_person, enable_person, set_password, set_roles
 from tunnels.admin import ReadOnly, actor_of
 from tunnels.audit import Actor
@@ -134,7 +135,7 @@ class GrantAdmin(ActAdmin):
     list_select_related = ("person", "group", "host")
     search_fields = ("person__username", "group__name", "host__name", "tag_key", "tag_value")
     actions: Any = ["revoke"]
-    made = ("to", "on", "logins", "capabilities", "valid_from", "valid_until", "networks")
+    made = ("to", "on", "logins", "capabilities", "valid_from", "valid_until", "networks", "limits")
     fields: ClassVar[Any] = (*made, "created_by", "created_at", "revoked_at")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -153,6 +154,9 @@ class GrantAdmin(ActAdmin):
         if grant.tag_key:
             return f"{grant.tag_key}={grant.tag_value}"
         return str(grant.host) if grant.host else "all hosts"
+
+    def limits(self, grant: Grant) -> str:
+        return ", ".join(grant.limit_words) or "those of the broker"
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         return GrantForm if obj is None else super().get_form(request, obj, change, **kwargs)
@@ -187,6 +191,23 @@ class ApiTokenAdmin(ActAdmin):
         self.each(request, queryset, _revoke_token)
 
 
+@admin.register(PersonKey)
+class PersonKeyAdmin(ReadOnly):
+    """People add their keys themselves, or `manage.py add_key` does."""
+
+    list_display = ("fingerprint", "person", "kind", "comment", "created_at", "last_used_at", "last_used_address")
+    list_filter = ("person",)
+    list_select_related = ("person",)
+    search_fields = ("fingerprint", "person__username", "comment")
+    fields = (*list_display, "line")
+    actions: Any = ["remove"]
+
+    @admin.action(description="Remove the selected keys", permissions=["decide"])
+    def remove(self, request: HttpRequest, queryset: QuerySet[PersonKey]) -> None:
+        for key in queryset.select_related("person"):
+            self.attempt(request, partial(_remove_key, key, actor_of(request)))
+
+
 @admin.register(Session)
 class SessionAdmin(ReadOnly):
     list_display = ("started_at", "person", "host", "login", "way", "address", "ended_at", "reason")
@@ -219,3 +240,8 @@ def _revoke_grant(grant: Grant, actor: Actor) -> str:
 def _revoke_token(token: ApiToken, actor: Actor) -> str:
     revoke_api_token(token=token, actor=actor)
     return f"Token {token} is revoked."
+
+
+def _remove_key(key: PersonKey, actor: Actor) -> str:
+    remove_key(key=key, actor=actor)
+    return f"Key {key} of {key.person} is removed."

@@ -23,9 +23,11 @@ from terminals.protocol import (
     Attach,
     BadMessage,
     Close,
+    Interrupt,
     Message,
     Ping,
     Resize,
+    Stay,
     control,
     parse,
 )
@@ -85,13 +87,14 @@ async def _serve(scope: Scope, receive: Receive, wire: Wire) -> None:
     ticket = terminals.tickets.redeem(attach.ticket, session=session_id)
     if ticket is None or not _is_bearer(scope, ticket):
         raise Refusal(Close.BAD_TICKET, "this ticket is not valid (any more); open the terminal again")
-    terminal = terminals.get(session_id)
+    terminal = terminals.find(session_id)
     if terminal is None:
         raise Refusal(Close.NO_SESSION, "this terminal has ended")
     viewer = Viewer(wire, ticket.person, ticket.role)
     try:
         wire.on_writable = terminal.flush
         terminal.attach(viewer, cols=attach.cols, rows=attach.rows, output_offset=attach.output_offset)
+        terminals.attached(terminal)
         await _pump(terminal, viewer, receive)
     except BadMessage as error:
         raise Refusal(Close.BAD_MESSAGE, str(error)) from error
@@ -141,7 +144,11 @@ async def _pump(terminal: TerminalSession, viewer: Viewer, receive: Receive) -> 
                 terminal.ack(viewer, offset)
             case Resize(cols, rows):
                 terminal.resize(viewer, cols, rows)
+            case Interrupt():
+                terminal.interrupt(viewer)
+            case Stay():
+                terminal.stay(viewer)
             case Ping(t):
-                viewer.tell("pong", t=t, tunnel_ms=None)
+                viewer.tell("pong", t=t, tunnel_ms=terminal.tunnel_ms)
             case Attach():
                 raise BadMessage("attach was sent already")

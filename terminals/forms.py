@@ -11,7 +11,9 @@ from django.core.exceptions import ValidationError
 
 from terminals.access import Capability
 from terminals.grants import grant_row, parse_tag
+from terminals.limits import GrantLimits
 from terminals.models import Grant, Person
+from terminals.pages.times import DurationField
 from tunnels.errors import Refused
 from tunnels.models import Host
 
@@ -71,6 +73,9 @@ class GrantForm(forms.ModelForm):
     valid_from = forms.SplitDateTimeField(required=False, widget=AdminSplitDateTime, help_text="UTC.")
     valid_until = forms.SplitDateTimeField(required=False, widget=AdminSplitDateTime, help_text="UTC.")
     networks = WordsField(required=False, help_text="Only from these, such as 10.0.0.0/8. Empty: from anywhere.")
+    grace_s = DurationField(required=False, label="Grace", help_text="A terminal waits so long for its browser: 5m.")
+    idle_s = DurationField(required=False, label="Idle", help_text="It ends when nobody types for so long: 10m.")
+    longest_s = DurationField(required=False, label="Longest", help_text="It ends after so long at the latest: 2h.")
 
     class Meta:
         model = Grant
@@ -84,6 +89,7 @@ class GrantForm(forms.ModelForm):
         if not self.errors:
             try:
                 given["tag"] = parse_tag(given["tag"]) if given["tag"] else None
+                given["limits"] = GrantLimits(given.pop("grace_s"), given.pop("idle_s"), given.pop("longest_s"))
                 grant_row(**given)
             except Refused as refused:
                 raise ValidationError(str(refused)) from refused

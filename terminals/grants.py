@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from terminals.access import Capability
+from terminals.limits import GrantLimits
 from terminals.models import Grant, Person
 from terminals.moments import check_moment
 from tunnels.acts import act
@@ -21,6 +22,9 @@ from tunnels.rules import is_login, is_tag
 
 MAX_LOGINS = 64
 MAX_NETWORKS = 64
+LIMIT_S = range(10, 30 * 86400 + 1)
+"""Below, nobody could work or come back after a hiccup; beyond, it limits nothing."""
+NO_LIMITS = GrantLimits()
 
 
 def create_grant(
@@ -36,8 +40,12 @@ def create_grant(
     valid_from: datetime | None = None,
     valid_until: datetime | None = None,
     networks: Iterable[str] = (),
+    limits: GrantLimits = NO_LIMITS,
 ) -> Grant:
-    """Let `person` or `group` use `logins` on `host`, the hosts with `tag` or all. Invalid or Conflict says why not."""
+    """Let `person` or `group` use `logins` on `host`, the hosts with `tag` or all. Invalid or Conflict says why not.
+
+    `limits` tighten those of the node for the terminals that it allows; they never loosen them.
+    """
     name = host.name if host else ""
     with act(Event.GRANT_CREATED, actor=actor, host=name) as facts:
         if to := person or group:
@@ -53,6 +61,7 @@ def create_grant(
             valid_from=valid_from,
             valid_until=valid_until,
             networks=networks,
+            limits=limits,
         )
         grant = Grant.objects.create(**row, created_by=actor.person)
         record(Event.GRANT_CREATED, actor=actor, host=name, grant=describe(grant))
@@ -84,7 +93,18 @@ def describe(grant: Grant) -> dict[str, Any]:
         "valid_from": grant.valid_from.isoformat() if grant.valid_from else None,
         "valid_until": grant.valid_until.isoformat() if grant.valid_until else None,
         "networks": grant.networks,
+        **describe_limits(grant.limits),
     }
+
+
+def describe_limits(limits: GrantLimits) -> dict[str, int | None]:
+    """Seconds by the names that REST, commands and audit have for them."""
+    return {"grace": limits.grace_s, "idle": limits.idle_s, "longest": limits.longest_s}
+
+
+def limits_of(grant: Grant | None) -> GrantLimits:
+    """What the grant sets; nothing where there is none (any more)."""
+    return grant.limits if grant else NO_LIMITS
 
 
 def parse_tag(text: str) -> tuple[str, str]:
@@ -107,6 +127,7 @@ def grant_row(
     valid_from: datetime | None,
     valid_until: datetime | None,
     networks: Iterable[str],
+    limits: GrantLimits,
 ) -> dict[str, Any]:
     """The fields of a grant that may be made, in their one form. Invalid or Conflict says why not. Stores nothing."""
     _check_to(person, group)
@@ -125,6 +146,9 @@ def grant_row(
         "valid_from": valid_from,
         "valid_until": valid_until,
         "networks": _networks(networks),
+        "grace_s": _limit("grace", limits.grace_s),
+        "idle_s": _limit("idle", limits.idle_s),
+        "longest_s": _limit("longest", limits.longest_s),
     }
 
 
@@ -183,3 +207,9 @@ def _network(text: str) -> str:
         return str(ip_network(text.strip()))
     except ValueError as error:
         raise Invalid(f"{text[:64]!r} is not a network such as 10.0.0.0/8 or 192.168.1.7/32") from error
+
+
+def _limit(name: str, seconds: int | None) -> int | None:
+    if seconds is not None and seconds not in LIMIT_S:
+        raise Invalid(f"{name}: a limit of a grant is between 10 s and 30 d; leave it out for the broker's setting")
+    return seconds

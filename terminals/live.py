@@ -7,25 +7,27 @@ import time
 from collections import Counter
 from collections.abc import Coroutine
 from contextvars import Context
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import asyncssh
 import structlog
 from channels.db import database_sync_to_async
 
 from terminals import sessions
+from terminals.call import Call
 from terminals.end import End
+from terminals.grants import limits_of
+from terminals.kept import Kept
+from terminals.limits import GrantLimits, Limits
+from terminals.lines import Lines
 from terminals.models import Session
 from terminals.protocol import Close, Role
-from terminals.recheck import Watched, failing
+from terminals.recheck import Watched, judge, withheld
 from terminals.session import TerminalSession
+from terminals.shell import Program
 from terminals.tickets import TicketBook
-from tunnels import reach
 from tunnels.errors import Conflict, TooMany
-from tunnels.models import Host
-from tunnels.registry import LiveTunnel, TunnelRegistry
+from tunnels.registry import TunnelRegistry
 
 _STOPPING = End("the broker is stopping", Close.DRAINING, retry_after_s=5)
 MAX_OF_NODE = 2000
@@ -33,26 +35,6 @@ MAX_OF_PERSON = 100
 TICK_S = 1.0
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Seconds; 0 means none, but for `grace`."""
-
-    grace_s: int
-    idle_s: int
-    longest_s: int
-
-    def exceeded(self, terminal: TerminalSession, now: float) -> End | None:
-        """The limit that this terminal has reached, as its end."""
-        waited = now - terminal.unattended_since if terminal.unattended_since is not None else 0
-        if terminal.unattended_since is not None and waited >= self.grace_s:
-            return End(f"nobody came back within {self.grace_s} s", Close.LIMIT)
-        if self.idle_s and terminal.unattended_since is None and now - terminal.last_input >= self.idle_s:
-            return End(f"nothing was typed for {self.idle_s} s", Close.LIMIT)
-        if self.longest_s and now - terminal.opened >= self.longest_s:
-            return End(f"it reached the longest time that is allowed, {self.longest_s} s", Close.LIMIT)
-        return None
 
 
 class LiveTerminals:
@@ -63,8 +45,10 @@ class LiveTerminals:
         self.tickets = TicketBook()
         self._registry = registry
         self._limits = limits
+        self.lines = Lines()
+        self._kept = Kept()
         self._terminals: dict[UUID, TerminalSession] = {}
-        self._web_logins: dict[UUID, str | None] = {}
+        self._watched: dict[UUID, Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -87,6 +71,18 @@ class LiveTerminals:
     def get(self, session_id: UUID) -> TerminalSession | None:
         return self._terminals.get(session_id)
 
+    def find(self, session_id: UUID) -> TerminalSession | None:
+        """A terminal to attach to: a live one, or one that has just ended, which then says its last words."""
+        if terminal := self._terminals.get(session_id):
+            return terminal
+        ended = self._kept.get(session_id)
+        return ended.terminal if ended else None
+
+    def attached(self, terminal: TerminalSession) -> None:
+        """A viewer has joined it."""
+        if (ended := self._kept.get(terminal.id)) is not None:
+            self._own(terminal.say_goodbye(ended.end))
+
     def is_online(self, host_id: UUID) -> bool:
         return self._registry.get(host_id) is not None
 
@@ -102,25 +98,45 @@ class LiveTerminals:
 
     def start(self, row: Session, *, cols: int, rows: int, web_login: str | None) -> str:
         """Start the terminal of a session just opened, and answer the driver's first ticket."""
-        return asyncio.run_coroutine_threadsafe(self._start(row, cols, rows, web_login), self._loop).result(10)
+        limits = limits_of(row.grant)
+        work = self._start(row, limits, cols, rows, web_login)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     def mint(self, *, session: UUID, person: str, role: Role) -> str:
-        """Another ticket, for a browser that comes back. Conflict when the terminal is gone."""
+        """Another ticket, for a browser that comes back. Conflict when the terminal is gone, and its last output."""
         return asyncio.run_coroutine_threadsafe(self._mint(session, person, role), self._loop).result(10)
 
     async def _mint(self, session: UUID, person: str, role: Role) -> str:
-        if session not in self._terminals:
+        if self.find(session) is None:
             raise Conflict("this terminal has ended")
         return self.tickets.mint(session=session, person=person, role=role)
 
-    async def _start(self, row: Session, cols: int, rows: int, web_login: str | None) -> str:
-        terminal = TerminalSession(row.id, row.person.username, cols, rows)
+    async def _start(self, row: Session, limits: GrantLimits, cols: int, rows: int, web_login: str | None) -> str:
+        self.begin(row, Watched(row.id, web_login), limits, cols=cols, rows=rows)
+        return self.tickets.mint(session=row.id, person=row.person.username, role=Role.DRIVER)
+
+    # On the loop
+
+    def begin(
+        self,
+        row: Session,
+        watched: Watched,
+        limits: GrantLimits,
+        *,
+        cols: int,
+        rows: int,
+        program: Program | None = None,
+    ) -> TerminalSession:
+        """The terminal of a session just opened, on its way to the host."""
+        terminal = TerminalSession(
+            row.id, row.person.username, cols, rows, self._limits.tightened(limits), program or Program()
+        )
         self._terminals[row.id] = terminal
-        self._web_logins[row.id] = web_login
+        self._watched[row.id] = watched
         self._own(self._life(row, terminal))
         if self._draining:
             terminal.end(_STOPPING)
-        return self.tickets.mint(session=row.id, person=row.person.username, role=Role.DRIVER)
+        return terminal
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         # Not in the context of the request that opened the terminal: asgiref keeps that request's database thread in
@@ -133,7 +149,7 @@ class LiveTerminals:
 
     async def _life(self, row: Session, terminal: TerminalSession) -> None:
         """The root of one terminal's task: whatever happens, its viewers are told and the row is closed."""
-        call = _Call(self._registry.get(row.host_id), row, row.host)
+        call = Call(self._registry.get(row.host_id), row, row.host, self.lines)
         try:
             end = await terminal.run(call.dial, call.explain)
             end = await call.name_tunnel(end)
@@ -144,14 +160,15 @@ class LiveTerminals:
             await self._write_end(row, terminal, end)
         except Exception:
             log.exception("end of terminal not written", session=str(row.id), reason=end.reason)
-        del self._terminals[row.id], self._web_logins[row.id]
+        del self._terminals[row.id], self._watched[row.id]
         await terminal.say_goodbye(end)
+        self._kept.add(terminal, end)
 
     async def _write_end(self, row: Session, terminal: TerminalSession, end: End) -> None:
         if end.code is Close.HOST_KEY_MISMATCH:
             await database_sync_to_async(sessions.note_key_mismatch)(session_id=row.id)
         await database_sync_to_async(sessions.end_session)(
-            session_id=row.id, reason=end.reason, bytes_in=terminal.input_offset, bytes_out=terminal.ring.head
+            session_id=row.id, reason=end.reason, bytes_in=terminal.input_offset, bytes_out=terminal.history.head
         )
         log.info("terminal ended", session=str(row.id), host=row.host.name, person=terminal.person, reason=end.reason)
 
@@ -161,55 +178,24 @@ class LiveTerminals:
         while True:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
+            self._kept.drop_expired()
             for terminal in list(self._terminals.values()):
-                if end := self._limits.exceeded(terminal, now):
-                    terminal.end(end)
+                terminal.tick(now)
 
     async def recheck(self) -> None:
-        """End every terminal that may not go on. Runs at each change and every few seconds."""
+        """End every terminal that may not go on, and set the limits of the rest. Runs at each change and regularly."""
+        if ended := self._kept.sessions:
+            for session_id in await database_sync_to_async(withheld)(ended):
+                self._kept.drop(session_id)
         if not self._terminals:
             return
-        watched = [Watched(session_id, self._web_logins[session_id]) for session_id in self._terminals]
-        for session_id, end in (await database_sync_to_async(failing)(watched)).items():
+        standing = await database_sync_to_async(judge)(list(self._watched.values()))
+        for session_id, end in standing.ends.items():
             if terminal := self._terminals.get(session_id):
                 terminal.end(end)
-
-
-@dataclass(slots=True)
-class _Call:
-    """One terminal's way to its host: dials through the tunnel, and says what a failure means."""
-
-    tunnel: LiveTunnel | None
-    row: Session
-    host: Host
-
-    async def dial(self, terminal: TerminalSession) -> asyncssh.SSHClientConnection:
-        if self.tunnel is None:
-            raise reach.HostUnreachable(f"{self.host.name} went offline")
-        return await reach.connect(
-            self.tunnel,
-            host=self.host.name,
-            login=self.row.login,
-            host_keys=self.host.host_keys,
-            key_id=f"{terminal.person} session {terminal.id}",
-            asker=terminal,
-        )
-
-    def explain(self, error: BaseException) -> End:
-        if isinstance(error, reach.HostKeyMismatch):
-            return End(f"{error}; an admin must look at this", Close.HOST_KEY_MISMATCH)
-        if isinstance(error, reach.LoginRefused):
-            return End(str(error), Close.NOT_ALLOWED)
-        if isinstance(error, reach.HostUnreachable | asyncssh.Error | OSError):
-            return End(str(error), Close.TUNNEL_LOST)
-        raise error
-
-    async def name_tunnel(self, end: End) -> End:
-        """Where the shell was lost with its tunnel, say so: the tunnel knows its reason a moment later."""
-        if end.code is not Close.TUNNEL_LOST or self.tunnel is None:
-            return end
-        done, _ = await asyncio.wait({self.tunnel.closed}, timeout=0.3)
-        return End(f"the tunnel of {self.host.name} was lost: {done.pop().result()}", end.code) if done else end
+        for session_id, limits in standing.limits.items():
+            if terminal := self._terminals.get(session_id):
+                terminal.limits = self._limits.tightened(limits)
 
 
 _current: LiveTerminals | None = None

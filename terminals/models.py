@@ -12,6 +12,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
 
+from terminals.durations import limit_words
+from terminals.limits import GrantLimits
 from tunnels.models import Host
 
 PERSON_NAME = RegexValidator(
@@ -59,6 +61,10 @@ class Grant(models.Model):
     valid_until = models.DateTimeField(null=True, blank=True)
     networks = models.JSONField(default=list, blank=True)
     """Client networks (CIDR) from which it holds; empty: from anywhere."""
+    grace_s = models.PositiveIntegerField(null=True, blank=True)
+    idle_s = models.PositiveIntegerField(null=True, blank=True)
+    longest_s = models.PositiveIntegerField(null=True, blank=True)
+    """Limits of the terminals that it allows: the shorter of each and the node's setting counts; null: the setting."""
     created_by = models.CharField(max_length=64, default="", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -85,6 +91,28 @@ class Grant(models.Model):
     def __str__(self) -> str:
         return f"grant {self.pk}"
 
+    @property
+    def limits(self) -> GrantLimits:
+        return GrantLimits(self.grace_s, self.idle_s, self.longest_s)
+
+    @property
+    def limit_words(self) -> list[str]:
+        return limit_words(self.limits)
+
+
+class Preferences(models.Model):
+    """How a person's terminals look and behave. A row of its own: `Person` is read at each request, this is not."""
+
+    person = models.OneToOneField(Person, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    values = models.JSONField(default=dict)
+    """As `terminals.preferences` stored them, perhaps of another version."""
+
+    class Meta:
+        verbose_name_plural = "preferences"
+
+    def __str__(self) -> str:
+        return f"preferences of {self.person}"
+
 
 class ApiToken(models.Model):
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="api_tokens")
@@ -105,6 +133,37 @@ class ApiToken(models.Model):
         return self.name
 
 
+class PersonKey(models.Model):
+    """A public key by which the gateway knows a person."""
+
+    # A person who went with their keys would leave the claims on them behind. Nobody is deleted; see `people`.
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="keys")
+    algorithm = models.CharField(max_length=32)
+    line = models.TextField(unique=True)
+    """`ALGORITHM BASE64`, without comment."""
+    fingerprint = models.CharField(max_length=64, unique=True)
+    """`SHA256:...`, as OpenSSH prints it; claimed in `tunnels.models.KeyClaim`, which hosts' keys are in as well."""
+    bits = models.PositiveIntegerField()
+    """As `ssh-keygen -l` counts them."""
+    comment = models.CharField(max_length=100, default="", blank=True)
+    """Safe to show, and nothing but that: what the person's machine called the key."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True)
+    last_used_address = models.CharField(max_length=45, default="", blank=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+    @property
+    def kind(self) -> str:
+        """As people call it: `ED25519`, `RSA 3072`, `ECDSA 256`."""
+        family = self.algorithm.removeprefix("ssh-").partition("-")[0].upper()
+        return family if family == "ED25519" else f"{family} {self.bits}"
+
+
 class Session(models.Model):
     """The row of one terminal session: written at its opening and at its end."""
 
@@ -118,6 +177,8 @@ class Session(models.Model):
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="sessions")
     login = models.CharField(max_length=64)
     way = models.CharField(max_length=10, choices=Way, default=Way.BROWSER)
+    has_terminal = models.BooleanField(default=True)
+    """Whether a browser can attach to it: a command without a pty, a transfer or a way to a host shows nothing."""
     node = models.CharField(max_length=32)
     address = models.GenericIPAddressField()
     """Where the person sat when it opened; a grant's networks are judged by it for as long as it lives."""

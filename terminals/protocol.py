@@ -13,7 +13,7 @@ from typing import Any
 
 SUBPROTOCOL = "brokerd.terminal.v1"
 WINDOW = 128 * 1024
-"""Most unacknowledged output bytes towards a driver. Ctrl-C under a flood takes as long as these take to show."""
+"""Most unacknowledged output bytes towards a viewer, until it was measured what it can do (`terminals.window`)."""
 INPUT_WINDOW = 256 * 1024
 """Most unacknowledged input bytes from a driver; browsers keep to 64 KiB."""
 MAX_MESSAGE = 64 * 1024
@@ -39,6 +39,7 @@ class Close(IntEnum):
     LIMIT = 4411
     TUNNEL_LOST = 4412
     HOST_KEY_MISMATCH = 4413
+    STALLED = 4414
     DRAINING = 4503
 
 
@@ -71,7 +72,17 @@ class Ping:
     t: float
 
 
-Message = Attach | Ack | Resize | Ping
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """^C, ahead of all output that was not sent yet. Counts as one input byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """The person is there, though nothing was typed."""
+
+
+Message = Attach | Ack | Resize | Ping | Interrupt | Stay
 
 
 def parse(text: str) -> Message:
@@ -97,10 +108,14 @@ def parse(text: str) -> Message:
             return Resize(_size(fields, "cols"), _size(fields, "rows"))
         case "ping":
             return Ping(_number(fields, "t"))
+        case "interrupt":
+            return Interrupt()
+        case "stay":
+            return Stay()
     raise BadMessage(f"unknown message type {str(fields.get('type'))[:40]!r}")
 
 
-def control(kind: str, **fields: Any) -> str:
+def control(kind: str, /, **fields: Any) -> str:
     """A control message to the browser."""
     return json.dumps({"type": kind, **fields}, separators=(",", ":"))
 

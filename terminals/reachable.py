@@ -37,9 +37,9 @@ class Right:
 
 def person_facts(person: Person) -> PersonFacts:
     """As the rows are now, not as the object remembers them: a live session may have held it for hours."""
-    active = Person.objects.filter(pk=person.pk, is_active=True).exists()
-    groups = Person.objects.filter(pk=person.pk, groups__isnull=False).values_list("groups__name", flat=True)
-    return PersonFacts(person.username, frozenset(groups), active)
+    rows = list(Person.objects.filter(pk=person.pk).values_list("is_active", "groups__name"))  # one for each group
+    groups = frozenset(name for _, name in rows if name is not None)
+    return PersonFacts(person.username, groups, any(active for active, _ in rows))
 
 
 def host_facts(host: Host) -> HostFacts:
@@ -59,6 +59,7 @@ def grant_facts(grant: Grant) -> GrantFacts:
         valid_from=grant.valid_from,
         valid_until=grant.valid_until,
         networks=tuple(ip_network(text) for text in grant.networks),
+        limits=grant.limits,
     )
 
 
@@ -80,6 +81,14 @@ def find_host(person: Person, name: str, *, address: str | None, now: datetime |
     return host
 
 
+def find_host_at(person: Person, tunnel_port: int, *, address: str | None) -> Host:
+    """The host with this tunnel port, as `find_host`."""
+    host = reachable_hosts(person, address=address).with_presence().filter(tunnel_port=tunnel_port).first()
+    if host is None:
+        raise NotFound(f"there is no host at tunnel port {tunnel_port} that you may reach; ask an admin for a grant")
+    return host
+
+
 def unknown_host(name: str) -> NotFound:
     """What everybody is told of a host that is not there or not theirs to see."""
     return NotFound(f"there is no host {printable(name, 63)} that you may reach; ask an admin for a grant")
@@ -93,11 +102,17 @@ def rights_on(
     return {host.pk: _rights(grants, host_facts(host)) for host in hosts}
 
 
+def default_login(host: Host, rights: Iterable[Right], capability: Capability = Capability.TERMINAL) -> str | None:
+    """The host's own default if the person has `capability` as it, else the first login with which they have it."""
+    logins = [right.login for right in rights if capability in right.capabilities]
+    return host.login if host.login in logins else next(iter(logins), None)
+
+
 def decide_access(
     *,
     person: Person,
     host: Host,
-    login: str,
+    login: str | None,
     capability: Capability,
     address: str | None,
     now: datetime | None = None,

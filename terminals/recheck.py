@@ -1,12 +1,12 @@
-"""Which live terminals may not go on: the rule that opened them, asked again on the facts as they are now.
+"""Which live terminals may go on, and within which limits: the rule that opened them, asked again on today's facts.
 
 One round asks the database a few questions for each person and host, not for each terminal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import cache
 from uuid import UUID
 
@@ -16,7 +16,8 @@ from django.utils import timezone
 from terminals import access
 from terminals.access import Capability
 from terminals.end import End
-from terminals.models import Session
+from terminals.limits import GrantLimits
+from terminals.models import Person, Session
 from terminals.protocol import Close
 from terminals.reachable import grants_of, host_facts, person_facts
 from tunnels.models import Host
@@ -27,39 +28,74 @@ class Watched:
     """What a live terminal was opened with."""
 
     session: UUID
-    web_login: str | None
-    """Key of the portal login that opened it; None where an API token did."""
+    web_login: str | None = None
+    """Key of the portal login that opened it; None where an API token or an SSH key did."""
+    capability: Capability = Capability.TERMINAL
 
 
-def failing(watched: Iterable[Watched]) -> dict[UUID, End]:
-    """The terminals that must end now, each with the reason."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand with live terminals. Each that has a row is in one of the two."""
+
+    ends: dict[UUID, End] = field(default_factory=dict)
+    """Those that must end now, each with the reason."""
+    limits: dict[UUID, GrantLimits] = field(default_factory=dict)
+    """What the grant that allows each of the others sets: another one than at its opening, where that is gone."""
+
+
+def judge(watched: Iterable[Watched]) -> Standing:
+    """Ask again for each of `watched`. Uses the database: not for an event loop."""
     items = {item.session: item for item in watched}
-    rows = Session.objects.filter(pk__in=items).select_related("person", "host")
     web_logins = _live_web_logins(items.values())
-    person_of, grants, host_of = cache(person_facts), cache(grants_of), cache(_current_host)
-    ends: dict[UUID, End] = {}
-    for row in rows:
-        if row.ended_at is not None:
-            ends[row.pk] = _ended(row)
+    decide = _decider()
+    standing = Standing()
+    # Plain values: with hundreds of terminals, the time that it takes to make objects of rows is felt at every key.
+    rows = Session.objects.filter(pk__in=items).values_list("pk", "person", "host", "login", "address", "ended_at")
+    for pk, person, host, login, address, ended_at in rows:
+        item = items[pk]
+        if ended_at is not None:
+            standing.ends[pk] = _ended(pk)
             continue
-        decision = access.decide(
-            person=person_of(row.person),
-            host=host_of(row.host_id),
-            login=row.login,
-            capability=Capability.TERMINAL,
-            address=access.client_address(row.address),
-            now=timezone.now(),
-            grants=grants(row.person),
-        )
-        web_login = items[row.pk].web_login
+        decision = decide(person, host, login or None, item.capability, address)
         if not decision.allowed:
-            ends[row.pk] = End(f"access was withdrawn: {decision.reason}", Close.NOT_ALLOWED)
-        elif web_login and web_login not in web_logins:
-            ends[row.pk] = End("the portal login that opened this terminal has ended", Close.NOT_ALLOWED)
-    return ends
+            standing.ends[pk] = End(f"access was withdrawn: {decision.reason}", Close.NOT_ALLOWED)
+        elif item.web_login and item.web_login not in web_logins:
+            standing.ends[pk] = End("the portal login that opened this terminal has ended", Close.NOT_ALLOWED)
+        else:
+            standing.limits[pk] = decision.limits
+    return standing
 
 
-def _ended(row: Session) -> End:
+def withheld(ended: Iterable[UUID]) -> list[UUID]:
+    """Of terminals that have ended, those whose person may not see them any more. As `judge`, not for an event loop."""
+    decide = _decider()
+    rows = Session.objects.filter(pk__in=list(ended)).values_list("pk", "person", "host", "login", "address")
+    return [row[0] for row in rows if not decide(row[1], row[2], row[3], Capability.TERMINAL, row[4]).allowed]
+
+
+def _decider() -> Callable[[int, UUID, str | None, Capability, str], access.Decision]:
+    """`access.decide` on the facts of now, for terminals that are told apart by these alone: once for each kind."""
+    now = timezone.now()
+    person_of: Callable[[int], Person] = cache(lambda pk: Person.objects.get(pk=pk))
+    facts_of, grants, host_of = cache(person_facts), cache(grants_of), cache(_current_host)
+
+    @cache
+    def decide(person: int, host: UUID, login: str | None, capability: Capability, address: str) -> access.Decision:
+        return access.decide(
+            person=facts_of(person_of(person)),
+            host=host_of(host),
+            login=login,
+            capability=capability,
+            address=access.client_address(address),
+            now=now,
+            grants=grants(person_of(person)),
+        )
+
+    return decide
+
+
+def _ended(pk: UUID) -> End:
+    row = Session.objects.select_related("person").get(pk=pk)
     by_owner = row.ended_by == row.person.username
     return End(row.reason, Close.ENDED if by_owner else Close.ENDED_BY_ADMIN)
 

@@ -33,6 +33,12 @@ class Ring:
         while self.head - self.start > self.capacity:
             self._drop(self.head - self.start - self.capacity)
 
+    def shrink(self, capacity: int) -> None:
+        """Keep no more than this from now on."""
+        self.capacity = capacity
+        while self.head - self.start > capacity:
+            self._drop(self.head - self.start - capacity)
+
     def _drop(self, count: int) -> None:
         first = self._chunks[0]
         if len(first) <= count:

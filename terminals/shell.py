@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import asyncssh
+import structlog
 
 from terminals.end import End
 from terminals.protocol import WINDOW, Close
+from terminals.round_trip import RoundTrip
+from tunnels.outlet import Inlet
 
 if TYPE_CHECKING:
     from terminals.session import TerminalSession
 
-TERM = "xterm-256color"
-OPEN_TIMEOUT_S = 15
+log = structlog.get_logger(__name__)
 
 
 class Shell(asyncssh.SSHClientSession[bytes]):
     """`over` tells, with the reason, when the channel has closed."""
 
-    def __init__(self, session: TerminalSession) -> None:
+    def __init__(self, session: TerminalSession, round_trip: RoundTrip) -> None:
         self._session = session
-        self._loop = asyncio.get_running_loop()
+        self.round_trip = round_trip
+        """To the host, over the connection that the shell runs on."""
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._exit: dict[str, object] | None = None
-        self._wants_pause = self._is_paused = False
+        self._inlet: Inlet | None = None
         self.writable = True
-        self.over: asyncio.Future[End] = self._loop.create_future()
+        self.over: asyncio.Future[End] = asyncio.get_running_loop().create_future()
 
     # From AsyncSSH
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        self._channel = chan
+        self._channel, self._inlet = chan, Inlet(chan)
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
-        self._session.output(data)
+        try:
+            self._session.output(data)
+        except Exception:
+            # Out of here it would end the connection, with all terminals that share it (see `terminals.lines`).
+            log.exception("output failed", session=str(self._session.id))
+            self._session.end(End("the broker failed; the log says why"))
 
     def pause_writing(self) -> None:
         self.writable = False
@@ -72,47 +82,54 @@ class Shell(asyncssh.SSHClientSession[bytes]):
         if self._channel is not None and not self._channel.is_closing():
             self._channel.change_terminal_size(cols, rows)
 
+    def close(self) -> None:
+        """End it, and let go of what was not sent yet. `over` is done once the host agrees."""
+        if self._channel is not None:
+            self._channel.abort()
+            self._channel = self._inlet = None
+
     def pause(self) -> None:
         """Stop reading, so that the remote program blocks. Safe to call from anywhere, again and again."""
-        self._want(True)
+        if self._inlet is not None:
+            self._inlet.hold(True)
 
     def resume(self) -> None:
-        self._want(False)
+        if self._inlet is not None:
+            self._inlet.hold(False)
 
-    def _want(self, paused: bool) -> None:
-        # Not within `data_received`: there, AsyncSSH 2.24.1 tops the window up in full for data not yet delivered.
-        if paused != self._wants_pause:
-            self._wants_pause = paused
-            self._loop.call_soon(self._obey)
 
-    def _obey(self) -> None:
-        if self._channel is None or self._wants_pause == self._is_paused:
-            return
-        self._is_paused = self._wants_pause
-        if self._is_paused:
-            self._channel.pause_reading()
-        else:
-            self._channel.resume_reading()
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs in a terminal."""
+
+    command: str | None = None
+    """None: the login shell."""
+    term: str = "xterm-256color"
+    env: Mapping[str, str] = field(default_factory=dict)
+    """For the host to take or leave, as its sshd is set up (`AcceptEnv`)."""
+    modes: Mapping[int, int] = field(default_factory=dict)
+    """Of the person's own terminal (RFC 4254 section 8)."""
 
 
 async def open_shell(
-    connection: asyncssh.SSHClientConnection, session: TerminalSession, *, cols: int, rows: int
+    session: TerminalSession, connection: asyncssh.SSHClientConnection, round_trip: RoundTrip
 ) -> Shell:
-    """A login shell in a pty on the host; its output goes to `session.output`.
+    """The session's program in a pty on the host; its output goes to `session.output`.
 
-    Raises asyncssh.Error or TimeoutError. Cancelling it leaves the channel to the caller, who closes the connection.
+    Raises asyncssh.Error. Cancelling it leaves a half-open channel, which spoils the connection: see `terminals.lines`.
     """
-    shell = Shell(session)
-    try:
-        async with asyncio.timeout(OPEN_TIMEOUT_S):
-            await connection.create_session(
-                lambda: shell,
-                term_type=TERM,
-                term_size=(cols, rows),
-                encoding=None,
-                window=WINDOW,
-                max_pktsize=32 * 1024,
-            )
-    except TimeoutError as error:
-        raise TimeoutError(f"the host did not open a shell within {OPEN_TIMEOUT_S} s") from error
+    shell, size = Shell(session, round_trip), (session.cols, session.rows)
+    await connection.create_session(
+        lambda: shell,
+        session.program.command,
+        env=list(session.program.env.items()),
+        term_type=session.program.term,
+        term_size=size,
+        term_modes=dict(session.program.modes),
+        encoding=None,
+        window=WINDOW,
+        max_pktsize=32 * 1024,
+    )
+    if size != (session.cols, session.rows):  # a browser came while the host was still at it
+        shell.resize(session.cols, session.rows)
     return shell

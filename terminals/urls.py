@@ -1,7 +1,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from terminals.pages import account, approvals, audit, grants, hosts, sessions, terminal, tokens
+from terminals.pages import account, approvals, audit, grants, hosts, keys, sessions, terminal, tokens
 
 urlpatterns = [
     path("", hosts.hosts, name="hosts"),
@@ -25,5 +25,7 @@ urlpatterns = [
     path("account/", account.account, name="account"),
     # Django's admin would change the password by itself, unaudited.
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password"), name="admin_password"),
+    path("account/keys/", keys.keys, name="keys"),
+    path("account/keys/<int:key_id>/remove", keys.remove, name="key_remove"),
     path("account/tokens/<int:token_id>/revoke", account.revoke_token, name="api_token_revoke"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import NoReturn
 
 import pytest
@@ -13,3 +14,9 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def require_program(name: str) -> None:
+    """One whose Debian package has its name."""
+    if shutil.which(name) is None:
+        missing(f"{name} is missing: install the Debian package {name}")

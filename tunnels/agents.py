@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -20,14 +21,23 @@ from channels.db import database_sync_to_async
 
 from tunnels import presence
 from tunnels.directory import Directory, KnownHost
+from tunnels.enrollment import take_port
 from tunnels.errors import Refused
+from tunnels.models import Host
+from tunnels.pinning import pin
+from tunnels.ports import BoundPorts
 from tunnels.registry import LiveTunnel, TunnelRegistry
 from tunnels.rules import refuse_agent, refuse_listen
 
 REPEAT_S = 600
 """The same refusal of the same host is audited once in this time, seconds: agents try again for ever."""
+LAST_WORD_S = 0.3
+"""For so long a refused forward may be followed by another one, before the connection is of no use."""
 MAX_REFUSALS = 20
 """Different refusals of one host that are audited in this time: an agent may ask for whatever it likes."""
+
+FORWARD_HANDLER = "_process_tcpip_forward_global_request"
+"""AsyncSSH's, by which its queue of requests is told apart."""
 
 log = structlog.get_logger(__name__)
 
@@ -54,11 +64,22 @@ class PrivateListener(asyncssh.SSHListener):
 class AgentDesk:
     """What all agent connections of this node share."""
 
-    def __init__(self, *, node: str, lease_s: int, directory: Directory, registry: TunnelRegistry) -> None:
+    def __init__(
+        self,
+        *,
+        node: str,
+        lease_s: int,
+        directory: Directory,
+        registry: TunnelRegistry,
+        binds_ports: bool = False,
+        tunnel_ports: range = range(0),
+    ) -> None:
         self.node = node
         self.lease_s = lease_s
         self.directory = directory
         self.registry = registry
+        self.tunnel_ports = tunnel_ports
+        self.ports = BoundPorts(directory=directory, own=self.own) if binds_ports else None
         self._refusals: dict[UUID, dict[str, float]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -135,9 +156,11 @@ class AgentConnection:
         known = self.desk.directory.by_id(self.host_id)
         if known is None or self._refusal():
             return False
+        if self._may_take(known, listen_port):
+            known = await self._take_port(known, listen_port)
         refusal = refuse_listen(known.facts, host=listen_host, port=listen_port, held=self._tunnel is not None)
         if refusal:
-            return self._refuse(known, refusal)
+            return await self._refuse(known, refusal)
         client = str(self.connection.get_extra_info("client_version") or "")
         port = known.facts.tunnel_port
         tunnel = self._tunnel = LiveTunnel(
@@ -146,13 +169,46 @@ class AgentConnection:
         opened: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.desk.own(self._hold(tunnel, opened))
         if refusal := await opened:
-            return self._refuse(known, refusal)
-        return PrivateListener(tunnel, port) if self._lost is None else False
+            return await self._refuse(known, refusal)
+        if self._lost is not None:
+            return False
+        if not known.is_pinned:
+            # Begins when the agent has its answer: before, it does not know the port that a channel names.
+            self.desk.own(pin(tunnel, self.desk.directory))
+        return PrivateListener(tunnel, port)
 
-    def _refuse(self, known: KnownHost, reason: str) -> bool:
+    def _may_take(self, known: KnownHost, port: int) -> bool:
+        """Whether a machine that enrolled over SSH, and has not been here since, may have the tunnel port it names."""
+        is_new = not known.is_pinned and self._tunnel is None and port != known.facts.tunnel_port
+        return is_new and port in self.desk.tunnel_ports and not self.desk.directory.holds(port=port)
+
+    async def _take_port(self, known: KnownHost, port: int) -> KnownHost:
+        """The host with that port; as it was where it may not have it."""
+        try:
+            await database_sync_to_async(_take)(known.id, port, self.address)
+            await self.desk.directory.refresh(known.id)
+        except Refused:
+            pass  # on record; the agent is told which port is its own
+        except Exception:
+            log.exception("tunnel port not changed", host=known.facts.name)
+        return self.desk.directory.by_id(known.id) or known
+
+    async def _refuse(self, known: KnownHost, reason: str) -> bool:
+        """Refuse a forward for good. Stock clients show the reason with -v only, but that of a disconnect always: so
+        where it was the only one, the connection, which may do nothing else, ends with the reason."""
         self.desk.refuse(known, self.address, reason)
         self.connection.send_debug(reason, always_display=True)
+        if self._is_of_no_use():
+            await asyncio.sleep(LAST_WORD_S)
+            if self._is_of_no_use() and self._lost is None:
+                self.connection.disconnect(asyncssh.DISC_BY_APPLICATION, reason)
         return False
+
+    def _is_of_no_use(self) -> bool:
+        """Without a tunnel, and without another forward that it asks for: a client sends all its requests at once."""
+        queue = getattr(self.connection, "_global_request_queue", ())
+        asked = [handler for handler, *_ in queue if getattr(handler, "__name__", "") == FORWARD_HANDLER]
+        return self._tunnel is None and len(asked) <= 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = describe_loss(exc)
@@ -164,6 +220,12 @@ class AgentConnection:
         if self._tunnel:
             self._tunnel.over(reason)
         self.connection.abort()
+
+    def _bound(self, tunnel: LiveTunnel) -> AbstractAsyncContextManager[None]:
+        known = self.desk.directory.by_id(tunnel.host_id)
+        if self.desk.ports is None or known is None:
+            return nullcontext()
+        return self.desk.ports.hold(tunnel, known.facts.tunnel_port)
 
     async def _hold(self, tunnel: LiveTunnel, opened: asyncio.Future[str | None]) -> None:
         """The life of one tunnel: lease taken, registered, and after its end given back with the reason."""
@@ -177,7 +239,8 @@ class AgentConnection:
             )
             with self.desk.registry.hold(tunnel):
                 opened.set_result(None)
-                reason = await tunnel.closed
+                async with self._bound(tunnel):
+                    reason = await tunnel.closed
             await database_sync_to_async(presence.close_tunnel)(host_id=tunnel.host_id, epoch=epoch, reason=reason)
         except Refused as refusal:
             opened.set_result(str(refusal))
@@ -188,6 +251,12 @@ class AgentConnection:
             tunnel.close("internal error, retry after 30 s")
         finally:
             self._tunnel = None
+
+
+def _take(host_id: UUID, port: int, address: str) -> None:
+    host = Host.objects.select_related("tunnel").get(pk=host_id)
+    if not hasattr(host, "tunnel"):  # asked for again and again, it would be on record each time
+        take_port(host=host, port=port, address=address)
 
 
 def describe_loss(exc: Exception | None) -> str:

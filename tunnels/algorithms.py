@@ -2,7 +2,7 @@
 
 AES-GCM first: AsyncSSH's chacha20 costs several times as much a packet, and a stock client would choose it. Where both
 ends can, an exchange that resists quantum computers is on offer, after curve25519, because old dropbear clients fail
-when mlkem leads. No SHA-1, no CBC, no NIST curves, no encrypt-and-MAC.
+when mlkem leads. No SHA-1, no CBC, no NIST curves, and encrypt-and-MAC only with those who know nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ KEX = (
     "mlkem768x25519-sha256",
 )
 ENCRYPTION = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes256-ctr", "aes128-ctr")
-MAC = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com")
+MAC = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256")
+"""The last one is for dropbear, which has no other in common with us; OpenSSH and PuTTY name the others first."""
 SIGNATURES = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",

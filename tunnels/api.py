@@ -13,15 +13,13 @@ from ninja.security import HttpBearer
 from pydantic import ConfigDict, Field
 
 from tunnels import keystore
-from tunnels.enrollment import is_poll_token, poll_token, request_enrollment
+from tunnels.enrollment import is_poll_token, poll_token, request_enrollment, throttle
 from tunnels.errors import NotFound, TooMany
 from tunnels.keys import MAX_KEY_LINE
 from tunnels.models import Host
 from tunnels.rules import MAX_HOST_KEYS
-from tunnels.throttle import Throttle
 
 router = Router(tags=["enrollments"])
-throttle = Throttle(burst=20, refill_s=3)
 
 KeyLine = Annotated[str, Field(max_length=MAX_KEY_LINE)]
 """An OpenSSH public key line; whether it is one, and a good one, is `tunnels.keys`'s to say."""

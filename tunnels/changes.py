@@ -51,6 +51,8 @@ class ChangeFeed:
                 if changed or time.monotonic() - told >= REGULAR_S:
                     told = time.monotonic()
                     await self._tell()
+                    # A round costs more the more terminals there are: at most half of the time goes into rounds.
+                    await asyncio.sleep(min(time.monotonic() - told, POLL_S))
             except Exception:
                 # The root of this task. Without it a database that is away for a moment would stop all re-checks.
                 log.exception("change feed failed, trying again")

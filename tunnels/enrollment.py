@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -14,14 +14,20 @@ from tunnels.audit import Actor, Event, record
 from tunnels.errors import Conflict, Invalid, NotAllowed, TooMany
 from tunnels.hosts import check_name_free, check_port_free, decide, lock, set_tags
 from tunnels.keys import parse_public_key
-from tunnels.models import EnrollmentToken, Host, State
-from tunnels.requests import EnrollmentRequest, parse_request
+from tunnels.models import EnrollmentToken, Host, KeyClaim, State
+from tunnels.requests import EnrollmentRequest, parse_pairing, parse_request
+from tunnels.rules import MAX_HOST_KEYS
+from tunnels.throttle import Throttle, source_of
 from tunnels.tokens import redeem, would_approve
 
 MAX_PENDING = 100
 """Requests without a token that may wait at once: each holds a name and a tunnel port."""
+MAX_PENDING_OF_SOURCE = 20
+"""Of these, from one address."""
 CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Without what is read for something else: 0 and O, 1, I and L, U."""
+throttle = Throttle(burst=20, refill_s=3)
+"""Of requests by address, whichever way they come."""
 
 
 def request_enrollment(
@@ -62,6 +68,21 @@ def request_enrollment(
         return host, True
 
 
+def request_pairing(*, name: str, public_key: str, client: str, address: str) -> Host:
+    """The enrollment of a machine that has proved over SSH that it holds this key: the same key, the same row.
+
+    As `request_enrollment` without a token, but its host keys are not known before its tunnel is there.
+    """
+    actor = Actor(address=address)
+    with act(Event.ENROLLMENT_REFUSED, actor=actor, host=name):
+        asked = parse_pairing(name=name, public_key=public_key, client=client)
+        if known := Host.objects.select_for_update().filter(fingerprint=asked.key.fingerprint).first():
+            return known
+        _admit(asked.name, None, actor)
+        code = pairing_code_of(asked.key.fingerprint)
+        return _store(asked, None, actor, settings.BROKERD.tunnel_ports, code)
+
+
 def approve_enrollment(*, host: Host, fingerprint: str, actor: Actor) -> Host:
     """Let the machine in and pin its host keys. `fingerprint` is the one that the approver was shown.
 
@@ -94,6 +115,33 @@ def reject_enrollment(*, host: Host, actor: Actor) -> Host:
         return host
 
 
+def pin_host_keys(*, host: Host, lines: Sequence[str], address: str) -> Host:
+    """The host keys of a machine that enrolled without any, as read through its tunnel. The first ones stay."""
+    actor = Actor(address=address)
+    with act(Event.HOST_KEY_PINNED, actor=actor, host=host.name):
+        host = lock(host)
+        if host.state != State.APPROVED or host.host_keys:
+            raise Conflict(f"{host.name} is {host.state} and has {len(host.host_keys)} host keys: nothing to pin")
+        host.host_keys = list(lines[:MAX_HOST_KEYS])
+        host.save(update_fields=["host_keys"])
+        _record_pinned(host, actor, note="read through the tunnel")
+        return host
+
+
+def take_port(*, host: Host, port: int, address: str) -> Host:
+    """The tunnel port that the agent of a host names which has never been there: as REST's `tunnel_port`."""
+    actor = Actor(address=address)
+    with act(Event.SETTING_CHANGED, actor=actor, host=host.name, setting="tunnel_port", new=port):
+        host = lock(host)
+        if host.host_keys or hasattr(host, "tunnel"):
+            raise Conflict(f"{host.name} has its tunnel port already: {host.tunnel_port}")
+        check_port_free(port, host)
+        old, host.tunnel_port = host.tunnel_port, port
+        host.save(update_fields=["tunnel_port"])
+        record(Event.SETTING_CHANGED, actor=actor, host=host.name, setting="tunnel_port", old=old, new=port)
+        return host
+
+
 def poll_token(host: Host) -> str:
     """What the machine shows to learn what became of its request. Derived, so that asking again answers the same."""
     return poll_token_of(str(host.pk))
@@ -120,13 +168,24 @@ def _admit(name: str, token: str | None, actor: Actor) -> EnrollmentToken | None
         return redeem(secret=token, name=name, actor=actor)
     if not settings.BROKERD.open_enrollment:
         raise NotAllowed("this broker enrolls machines with a token only; ask whoever looks after it for one")
-    if Host.objects.pending().filter(token=None).count() >= MAX_PENDING:
+    waiting = [source_of(at) for at in Host.objects.pending().filter(token=None).values_list("address", flat=True)]
+    if len(waiting) >= MAX_PENDING:
         raise TooMany("too many machines are waiting for approval; try again later", retry_after_s=600)
+    if waiting.count(source_of(actor.address)) >= MAX_PENDING_OF_SOURCE:
+        raise TooMany("too many machines of your address are waiting for approval; try again later", retry_after_s=600)
     return None
 
 
-def _store(asked: EnrollmentRequest, token: EnrollmentToken | None, actor: Actor, ports: range) -> Host:
+def pairing_code_of(fingerprint: str) -> str:
+    """The code of a machine that comes over SSH: it is shown before the proof, so it is derived, not looked up."""
+    digest = salted_hmac("tunnels.enrollment.code", fingerprint, algorithm="sha256").digest()
+    return _code(CODE_ALPHABET[byte % len(CODE_ALPHABET)] for byte in digest)
+
+
+def _store(asked: EnrollmentRequest, token: EnrollmentToken | None, actor: Actor, ports: range, code: str = "") -> Host:
     check_name_free(asked.name)
+    if not KeyClaim.objects.take(asked.key.fingerprint):
+        raise Conflict("public_key: this key is in use already; make a key of its own for the agent")
     host = Host.objects.create(
         name=asked.name,
         public_key=asked.key.line,
@@ -134,7 +193,7 @@ def _store(asked: EnrollmentRequest, token: EnrollmentToken | None, actor: Actor
         host_keys=asked.host_key_lines,
         login=asked.login,
         tunnel_port=_free_port(asked.tunnel_port, ports),
-        code=_pairing_code(),
+        code=code or _code(secrets.choice(CODE_ALPHABET) for _ in range(8)),
         info=asked.info,
         address=actor.address,
         token=token,
@@ -155,8 +214,13 @@ def _approve(host: Host, actor: Actor, token: EnrollmentToken | None = None) -> 
         set_tags(host, token.tags)
     decide(host, State.APPROVED, by=by)
     record(Event.HOST_APPROVED, actor=actor, host=host.name, fingerprint=host.fingerprint, **named)
+    if host.host_keys:
+        _record_pinned(host, actor, **named)
+
+
+def _record_pinned(host: Host, actor: Actor, **more: Any) -> None:
     pinned = [parse_public_key(line).fingerprint for line in host.host_keys]
-    record(Event.HOST_KEY_PINNED, actor=actor, host=host.name, fingerprints=pinned, **named)
+    record(Event.HOST_KEY_PINNED, actor=actor, host=host.name, fingerprints=pinned, **more)
 
 
 def _free_port(asked: int | None, ports: range) -> int:
@@ -169,6 +233,6 @@ def _free_port(asked: int | None, ports: range) -> int:
     return port
 
 
-def _pairing_code() -> str:
-    first, second = ("".join(secrets.choice(CODE_ALPHABET) for _ in range(4)) for _ in range(2))
-    return f"{first}-{second}"
+def _code(letters: Iterable[str]) -> str:
+    text = "".join(letters)
+    return f"{text[:4]}-{text[4:8]}"

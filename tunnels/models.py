@@ -85,6 +85,30 @@ class Host(models.Model):
         return {tag.key: tag.value for tag in self.tags.all()}
 
 
+class KeyClaims(models.Manager["KeyClaim"]):
+    def take(self, fingerprint: str) -> bool:
+        """Claim the key for what the running transaction makes; False where somebody has it.
+
+        Of two transactions that claim the same key at once, the later waits for the first and then learns that it lost.
+        """
+        return self.get_or_create(fingerprint=fingerprint)[1]
+
+
+class KeyClaim(models.Model):
+    """A public key that opens something here, whoever it belongs to: a host, or a person of an app above.
+
+    The owners have tables of their own, so it takes this one, unique over all of them, for a key never to have two. A
+    host never lets go of its key: turned away or revoked, the key still says which machine it was.
+    """
+
+    fingerprint = models.CharField(primary_key=True, max_length=64)
+
+    objects = KeyClaims()
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+
 class HostTag(models.Model):
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="tags")
     key = models.CharField(max_length=64)

@@ -17,6 +17,7 @@ from tunnels.models import Host, State, Tunnel
 from tunnels.text import printable
 
 REPLACED = "replaced by a new connection with the same key"
+LOCAL = "local, end to end, not recorded"
 
 
 def _lease(seconds: int) -> ExpressionWrapper:
@@ -72,6 +73,26 @@ def close_leftovers(*, node: str) -> None:
     """At start: what another run of the broker left open is closed. There is one node on an embedded database."""
     for tunnel in Tunnel.objects.filter(closed_at=None).exclude(node=node):
         close_tunnel(host_id=tunnel.host_id, epoch=tunnel.epoch, reason="the broker stopped without closing it")
+
+
+@transaction.atomic
+def note_local_opened(*, host: str, address: str, port: int) -> None:
+    """Somebody on the broker's own machine dialled a bound tunnel port; there is no telling who."""
+    audit.record(Event.FORWARD_OPENED, actor=Actor(address=address), host=host, port=port, recorded=False, note=LOCAL)
+
+
+@transaction.atomic
+def note_local_closed(*, host: str, address: str, port: int, reason: str, bytes_in: int, bytes_out: int) -> None:
+    audit.record(
+        Event.FORWARD_CLOSED,
+        actor=Actor(address=address),
+        host=host,
+        port=port,
+        reason=reason,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        note=LOCAL,
+    )
 
 
 @transaction.atomic

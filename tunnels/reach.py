@@ -111,7 +111,10 @@ async def connect(
     key, certificate = issue(login=login, key_id=key_id)
     trusted = [asyncssh.import_public_key(line) for line in host_keys]
     if not trusted:
-        raise HostKeyMismatch(f"no host key of {host} is pinned")
+        raise HostUnreachable(
+            f"the host key of {host} is not known yet: its SSH server has not answered through its tunnel; "
+            "see that it runs, then try again"
+        )
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S) as deadline:
             client = _Client(asker, login, deadline)

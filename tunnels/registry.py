@@ -42,13 +42,16 @@ class LiveTunnel:
             self.closed.set_result(reason)
 
     async def create_connection(self, session_factory: Any, host: str, port: int) -> Any:
-        """What `asyncssh.connect(tunnel=...)` calls: one forwarded-tcpip channel (RFC 4254 section 7.2).
+        """What `asyncssh.connect(tunnel=...)` calls. `host` and `port` name the host for AsyncSSH's messages only."""
+        return await self.open(session_factory)
 
-        `host` and `port` name the host for AsyncSSH's messages only; the channel goes where the agent listens. The
-        originator is loopback, which is also the only place from where our certificates hold.
+    async def open(self, session_factory: Any, *, window: int = CHANNEL_WINDOW) -> Any:
+        """One forwarded-tcpip channel (RFC 4254 section 7.2) to where the agent listens.
+
+        The originator is loopback, the only place from where our certificates hold. Raises asyncssh.Error.
         """
         return await self.connection.create_connection(
-            session_factory, self.listen_host, self.listen_port, "127.0.0.1", 22, window=CHANNEL_WINDOW
+            session_factory, self.listen_host, self.listen_port, "127.0.0.1", 22, window=window
         )
 
 

@@ -20,7 +20,7 @@ class EnrollmentRequest:
     name: str
     key: PublicKey
     host_keys: tuple[PublicKey, ...]
-    """Of the machine's own SSH server; at least one, because a terminal is never opened to an unpinned host."""
+    """Of the machine's own SSH server. Over REST at least one; a terminal is never opened to an unpinned host."""
     login: str
     tunnel_port: int | None
     """The one asked for; None: any."""
@@ -50,6 +50,21 @@ def parse_request(
         login=DEFAULT_LOGIN if login is None else checked_login(login),
         tunnel_port=_port(tunnel_port, ports),
         info=_info(info),
+    )
+
+
+def parse_pairing(*, name: str, public_key: str, client: str) -> EnrollmentRequest:
+    """What a machine says that comes over SSH alone; `client` is its SSH version string. Invalid as `parse_request`.
+
+    Its host keys are read later, through its tunnel.
+    """
+    return EnrollmentRequest(
+        name=checked_name(name),
+        key=_key("public_key", public_key),
+        host_keys=(),
+        login=DEFAULT_LOGIN,
+        tunnel_port=None,
+        info={"version": printable(client, MAX_INFO_TEXT)} if client else {},
     )
 
 

@@ -1,9 +1,9 @@
-"""What the commands share: refusals as one line and exit 1, and how hosts are named on a command line."""
+"""What the commands share: refusals as one line and exit 1, how hosts are named on a command line, and tables."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -47,6 +47,13 @@ def tag(text: str) -> tuple[str, str]:
     if not equals:
         raise ValueError(f"{text!r} is not a tag: write key=value")
     return key, value
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The lines of a table, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def host_named(name: str, *states: State) -> Host:

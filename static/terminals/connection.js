@@ -7,8 +7,9 @@ import { CLOSE, ProtocolError, SUBPROTOCOL, attach, parseMessage, ping } from ".
 const ATTACH_TIMEOUT_MS = 15_000;
 
 /**
- * `events`: ticket(), noTicket(problem), message(message), output(bytes), closed({code, reason}) and
- * misunderstood(reason), of which noTicket, closed and misunderstood are the end.
+ * `events`: ticket(), noTicket(problem), message(message), output(bytes), closed({code, reason, heardAt}) and
+ * misunderstood(reason), of which noTicket, closed and misunderstood are the end. `heardAt` is when the broker last said
+ * something, by Date.now: before a sleep, a connection that did not survive it.
  */
 export class Connection {
   #events;
@@ -31,9 +32,9 @@ export class Connection {
     );
   }
 
-  /** A control message or input bytes; only after `attached`. */
+  /** A control message or input bytes; only after `attached`. What comes while it closes is lost, as on the way. */
   send(data) {
-    this.#websocket.send(data);
+    if (this.#websocket.readyState === WebSocket.OPEN) this.#websocket.send(data);
   }
 
   /** Finds out soon whether it still lives. */
@@ -62,7 +63,7 @@ export class Connection {
     this.#websocket.binaryType = "arraybuffer";
     this.#websocket.onopen = () => this.send(attach(ticket, this.#attachment()));
     this.#websocket.onmessage = ({ data }) => this.#onMessage(data);
-    this.#websocket.onclose = ({ code, reason }) => this.#finish(() => this.#events.closed({ code, reason }));
+    this.#websocket.onclose = ({ code, reason }) => this.#close(code, reason);
     this.#attachTimer = setTimeout(() => this.#lose("no answer to attach"), ATTACH_TIMEOUT_MS);
   }
 
@@ -90,7 +91,11 @@ export class Connection {
   }
 
   #lose(reason) {
-    this.#finish(() => this.#events.closed({ code: CLOSE.ABNORMAL, reason }));
+    this.#close(CLOSE.ABNORMAL, reason);
+  }
+
+  #close(code, reason) {
+    this.#finish(() => this.#events.closed({ code, reason, heardAt: this.#heartbeat.heardAt }));
   }
 
   #finish(tell) {

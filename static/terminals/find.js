@@ -7,13 +7,16 @@ export class FindBox {
   #field;
   #count;
   #search;
+  #theme;
   #onClosed;
 
-  constructor(box, search, onClosed) {
+  /** `search` is xterm's add-on; `theme` answers the name of the theme in use. */
+  constructor(box, { search, theme, onClosed }) {
     this.#box = box;
     this.#field = box.querySelector("input");
     this.#count = box.querySelector("output");
     this.#search = search;
+    this.#theme = theme;
     this.#onClosed = onClosed;
     this.#field.addEventListener("input", () => this.#find({ isIncremental: true }));
     box.addEventListener("keydown", (event) => this.#onKey(event));
@@ -54,7 +57,7 @@ export class FindBox {
       this.#count.value = "";
       return;
     }
-    const options = { decorations: searchColours(), incremental: isIncremental };
+    const options = { decorations: searchColours(this.#theme()), incremental: isIncremental };
     if (isBackward) this.#search.findPrevious(term, options);
     else this.#search.findNext(term, options);
   }

@@ -18,6 +18,11 @@ export const TYPED_WINDOW_BYTES = 2 * INPUT_WINDOW_BYTES;
 /** Largest paste that is queued while connected. */
 export const QUEUE_BYTES = 16 * KIB * KIB;
 
+/** What `InputQueue.next` answers for a ^C that goes out as a message of its own. */
+export const INTERRUPT = Symbol("interrupt");
+const CTRL_C = Uint8Array.of(0x03);
+const NOTHING = new Uint8Array(0);
+
 /** The output side of one terminal session, over all its websockets. */
 export class OutputFlow {
   #received = 0;
@@ -98,6 +103,8 @@ export class InputQueue {
   #acked = 0;
   #sent = 0;
   #end = 0;
+  #interrupts = []; // offsets of those ^C that were not sent yet; sent again they are bytes like any other
+  #closings = []; // {start, from, end}: once the byte at `start` is sent, those of `from` to `end` must follow
   #joined = false; // whether an answer of the broker has fixed the offsets
 
   get acked() {
@@ -109,32 +116,53 @@ export class InputQueue {
     return this.#end - this.#acked;
   }
 
-  /** Adds bytes; false when there is no room, and then nothing is added. */
-  push(bytes, connected) {
+  /**
+   * Adds bytes; false when there is no room, and then nothing is added. The last `closing` of them end what the first
+   * begins (a bracketed paste): where the rest is dropped after the first was sent, they are sent all the same.
+   */
+  push(bytes, connected, closing = 0) {
     const room = (connected ? QUEUE_BYTES : INPUT_WINDOW_BYTES) - this.waiting;
     if (bytes.length > room) return false;
     if (bytes.length > 0) this.#chunks.push(bytes);
+    const start = this.#end;
     this.#end += bytes.length;
+    if (closing > 0) this.#closings.push({ start, from: this.#end - closing, end: this.#end });
     return true;
   }
 
-  /** Drops what was not sent yet (a paste under way) and says how many bytes that were. */
+  /** Adds a ^C that goes out as a message of its own, and counts as one byte; false when there is no room. */
+  pushInterrupt(connected) {
+    if (!this.push(CTRL_C, connected)) return false;
+    this.#interrupts.push(this.#end - 1);
+    return true;
+  }
+
+  /** Drops what was not sent yet (a paste under way), but for its closing, and says how many bytes that were. */
   dropUnsent() {
-    const dropped = this.#end - this.#sent;
-    this.#chunks = this.#sent > this.#acked ? [this.#read(this.#acked, this.#sent)] : [];
-    this.#end = this.#sent;
+    const sent = this.#sent;
+    const open = this.#closings.find(({ start, end }) => start < sent && sent < end);
+    const closing = open === undefined ? NOTHING : this.#read(Math.max(open.from, sent), open.end);
+    const dropped = this.#end - sent - closing.length;
+    this.#chunks = [this.#read(this.#acked, sent), closing].filter((chunk) => chunk.length > 0);
+    this.#end = sent + closing.length;
+    this.#interrupts = [];
+    this.#closings = open === undefined ? [] : [{ start: open.start, from: sent, end: this.#end }];
     return dropped;
   }
 
-  /** The next message to send, or null when all is sent or a paste has to wait for acknowledgements. */
+  /** The next message to send, INTERRUPT, or null when all is sent or a paste has to wait for acknowledgements. */
   next() {
-    const length = Math.min(SLICE_BYTES, this.#end - this.#sent);
+    const isInterrupt = this.#interrupts[0] === this.#sent;
+    const stop = isInterrupt ? this.#sent + 1 : (this.#interrupts[0] ?? this.#end);
+    const length = Math.min(SLICE_BYTES, stop - this.#sent);
     if (length === 0) return null;
     const window = length > TYPED_BYTES ? INPUT_WINDOW_BYTES : TYPED_WINDOW_BYTES;
     if (this.#sent - this.#acked + length > window) return null;
     const slice = this.#read(this.#sent, this.#sent + length);
     this.#sent += length;
-    return slice;
+    if (!isInterrupt) return slice;
+    this.#interrupts.shift();
+    return INTERRUPT;
   }
 
   /** Input bytes before `offset` have reached the host. False for an offset that was never sent. */
@@ -167,12 +195,21 @@ export class InputQueue {
   forget() {
     const dropped = this.waiting;
     this.#chunks = [];
+    this.#interrupts = [];
+    this.#closings = [];
     this.#end = this.#sent = this.#acked;
     this.#joined = false;
     return dropped;
   }
 
   #rebase(offset) {
+    const shift = offset - this.#acked;
+    this.#interrupts = this.#interrupts.map((at) => at + shift);
+    this.#closings = this.#closings.map(({ start, from, end }) => ({
+      start: start + shift,
+      from: from + shift,
+      end: end + shift,
+    }));
     this.#end = offset + this.waiting;
     this.#acked = this.#sent = offset;
     this.#joined = true;
@@ -180,6 +217,7 @@ export class InputQueue {
 
   #discard(count) {
     this.#acked += count;
+    this.#closings = this.#closings.filter(({ end }) => end > this.#acked);
     while (count > 0) {
       const first = this.#chunks[0];
       if (first.length > count) {

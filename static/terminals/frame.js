@@ -1,74 +1,44 @@
-// What stands around the terminal: bar, banner, notices, the panel that says why it ended, the question before a link.
+// What stands around one terminal, inside its pane: head, banner, notices, the panel that says why it ended.
 
-import { OFFERS } from "./protocol.js";
+import { OFFERS } from "./ends.js";
+import { describeLatency, shortLatency } from "./latency.js";
 
 const NOTICE_MS = 8_000;
 
-const STATES = {
-  connecting: "Connecting",
-  live: "Connected",
-  reconnecting: "Reconnecting",
-  ended: "Ended",
-};
+let panes = 0;
 
-export class Frame {
-  #body = document.body;
-  #state = document.getElementById("state");
-  #latency = document.getElementById("latency");
-  #banner = document.getElementById("banner");
-  #bannerText = document.getElementById("banner-text");
-  #notices = document.getElementById("notices");
-  #panel = document.getElementById("panel");
-  #link = document.getElementById("link");
-  #host;
-  #onAction;
+export class PaneFrame {
+  #pane;
+  #notices;
+  #panel;
+  #back = OFFERS.back;
 
-  /** `onAction(name)` hears of buttons: those of the bar, "retryNow", and the offers of the panel. */
-  constructor(host, onAction) {
-    this.#host = host;
-    this.#onAction = onAction;
-    document.addEventListener("click", (event) => {
-      const action = event.target.closest("[data-action]")?.dataset.action;
-      if (action) this.#onAction(action);
-    });
+  /** `pane` is the element, a clone of the template; `place` is {host, login}. */
+  constructor(pane, { host, login }) {
+    this.#pane = pane;
+    this.#notices = pane.querySelector(".notices");
+    this.#panel = pane.querySelector(".panel");
+    pane.ariaLabel = `${host} as ${login}`;
+    pane.querySelector(".screen").ariaLabel = `Terminal on ${host} as ${login}. Ctrl+Shift+F6 leaves it for the bar.`;
+    pane.querySelector(".head .host").textContent = host;
+    pane.querySelector(".head .login").textContent = login;
+    this.#labelPanel();
     // The Enter that ended the shell must not, while it is still held, open the next one.
     this.#panel.addEventListener("keydown", (event) => {
       if (event.repeat) event.preventDefault();
     });
-    const fullScreen = document.querySelector("[data-action=fullscreen]");
-    fullScreen.hidden = !document.fullscreenEnabled;
   }
 
   setState(state) {
-    this.#body.dataset.state = state;
-    this.#state.textContent = STATES[state];
-    this.#banner.hidden = state !== "reconnecting";
-    if (state !== "live") this.showLatency(null);
+    this.#pane.dataset.state = state;
     if (state !== "ended") this.#panel.hidden = true;
   }
 
-  setBanner(text) {
-    this.#bannerText.textContent = text;
-  }
-
-  setTitle(programTitle) {
-    document.title = programTitle === "" ? this.#host : `${this.#host} · ${programTitle}`;
-  }
-
-  /** `latency` is {roundTripMs, tunnelMs} or null. */
+  /** `latency` as of the socket, or null. */
   showLatency(latency) {
-    if (latency === null) {
-      this.#latency.textContent = "";
-      return;
-    }
-    const roundTrip = Math.max(1, Math.round(latency.roundTripMs));
-    this.#latency.textContent = `${roundTrip} ms`;
-    const tunnel = latency.tunnelMs === null ? "" : `, broker to host and back ${Math.round(latency.tunnelMs)} ms`;
-    this.#latency.title = `Browser to broker and back ${roundTrip} ms${tunnel}`;
-  }
-
-  setPressed(action, isPressed) {
-    document.querySelector(`[data-action=${action}]`).setAttribute("aria-pressed", String(isPressed));
+    const shown = this.#pane.querySelector(".head .latency");
+    shown.textContent = shortLatency(latency);
+    shown.title = latency === null ? "" : describeLatency(latency);
   }
 
   /** A passing message; the same text is not stacked. */
@@ -81,44 +51,57 @@ export class Frame {
     setTimeout(() => notice.remove(), NOTICE_MS);
   }
 
-  /** Why the terminal ended, {title, text, detail, offers}; the first offer has the focus. */
+  /** Why the terminal ended, {title, text, detail, offers}. */
   showPanel({ title, text, detail, offers }) {
-    document.getElementById("panel-title").textContent = title;
-    document.getElementById("panel-text").textContent = text;
-    const detailLine = document.getElementById("panel-detail");
+    this.#panel.querySelector(".title").textContent = title;
+    this.#panel.querySelector(".text").textContent = text;
+    const detailLine = this.#panel.querySelector(".detail");
     detailLine.textContent = detail ?? "";
     detailLine.hidden = !detail;
-    const buttons = offers.map((offer) => offerButton(offer));
-    document.getElementById("panel-offers").replaceChildren(...buttons);
+    this.#panel.querySelector(".wait").hidden = true;
+    this.#setOffers(offers);
     this.#panel.hidden = false;
-    buttons[0].focus();
   }
 
-  /** Asks before a link of a program is opened; resolves to whether the person agreed. */
-  confirmLink(url) {
-    document.getElementById("link-host").textContent = url.host;
-    document.getElementById("link-url").textContent = url.href;
-    this.#link.returnValue = "";
-    this.#link.showModal();
-    return new Promise((resolve) => {
-      this.#link.addEventListener("close", () => resolve(this.#link.returnValue === "open"), { once: true });
-    });
+  /** What became of waiting for the host, {text, offers}, below why the terminal ended. */
+  showWait({ text, offers }) {
+    const line = this.#panel.querySelector(".wait");
+    if (!line.hidden && line.textContent === text) return;
+    line.textContent = text;
+    line.hidden = false;
+    const hadFocus = this.#panel.contains(document.activeElement);
+    this.#setOffers(offers);
+    if (hadFocus) this.focusPanel();
   }
 
-  toggleFullScreen() {
-    if (document.fullscreenElement) {
-      document.exitFullscreen();
-      return;
-    }
-    document.documentElement.requestFullscreen().then(
-      // Where the browser can, keys that would close or open tabs go to the shell in full screen.
-      () => navigator.keyboard?.lock?.(["KeyW", "KeyT", "KeyN"]).catch(() => {}),
-      () => this.note("The browser did not let this page use the full screen."),
-    );
+  nameBack(text) {
+    this.#back = text;
+    const button = this.#panel.querySelector("[data-action=back]");
+    if (button !== null) button.textContent = text;
   }
 
-  focusBar() {
-    document.querySelector("#bar [data-action]").focus();
+  /** Gives the focus to the first offer of the panel; false where no panel is shown. */
+  focusPanel() {
+    if (this.#panel.hidden) return false;
+    this.#panel.querySelector(".offers button").focus();
+    return true;
+  }
+
+  #setOffers(offers) {
+    this.#panel.querySelector(".offers").replaceChildren(...offers.map(offerButton));
+    this.nameBack(this.#back);
+  }
+
+  /** Names of elements take ids, which a template cannot have. */
+  #labelPanel() {
+    panes += 1;
+    const named = (part) => {
+      const element = this.#panel.querySelector(`.${part}`);
+      element.id = `pane-${panes}-${part}`;
+      return element.id;
+    };
+    this.#panel.setAttribute("aria-labelledby", named("title"));
+    this.#panel.setAttribute("aria-describedby", `${named("text")} ${named("detail")}`);
   }
 }
 

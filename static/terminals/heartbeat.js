@@ -3,14 +3,19 @@
 const EVERY_MS = 15_000;
 /** How long a connection may stay silent after a probe. */
 const PROBE_MS = 5_000;
+/** How often the clock is looked at, to notice that the machine slept, and by how much it jumps then. */
+const LOOK_MS = 3_000;
+const SLEPT_MS = 5_000;
 
 export class Heartbeat {
   #ping;
   #onSilence;
-  #heardAt = 0;
-  #pingedAt = 0;
+  #heardAt = Date.now();
+  #isAnswerDue = false;
+  #lookedAt = 0;
   #beatTimer = 0;
   #probeTimer = 0;
+  #lookTimer = 0;
 
   /** `ping(t)` sends one, `onSilence` hears that nothing at all came back. */
   constructor(ping, onSilence) {
@@ -18,21 +23,25 @@ export class Heartbeat {
     this.#onSilence = onSilence;
   }
 
+  /** When something last arrived, by Date.now: the clock that goes on while the machine sleeps. */
+  get heardAt() {
+    return this.#heardAt;
+  }
+
   start() {
-    clearTimeout(this.#beatTimer);
-    this.#beatTimer = setTimeout(() => this.#isSilent() || this.start(), EVERY_MS);
-    this.#pingedAt = performance.now();
-    this.#ping(this.#pingedAt);
+    this.#beat();
+    this.#look();
   }
 
   /** Anything arrived. */
   heard() {
-    this.#heardAt = performance.now();
+    this.#heardAt = Date.now();
+    this.#isAnswerDue = false;
   }
 
   /** Asks now, for when the page or the network comes back: an answer is due much sooner than usual. */
   probe() {
-    this.start();
+    this.#beat();
     clearTimeout(this.#probeTimer);
     this.#probeTimer = setTimeout(() => this.#isSilent(), PROBE_MS);
   }
@@ -40,11 +49,27 @@ export class Heartbeat {
   stop() {
     clearTimeout(this.#beatTimer);
     clearTimeout(this.#probeTimer);
+    clearTimeout(this.#lookTimer);
+  }
+
+  #beat() {
+    clearTimeout(this.#beatTimer);
+    this.#beatTimer = setTimeout(() => this.#isSilent() || this.#beat(), EVERY_MS);
+    this.#isAnswerDue = true;
+    this.#ping(performance.now());
+  }
+
+  /** A timer that comes much too late means that the machine slept, or the tab was frozen: no event says so. */
+  #look() {
+    this.#lookedAt = Date.now();
+    this.#lookTimer = setTimeout(() => {
+      if (Date.now() - this.#lookedAt > LOOK_MS + SLEPT_MS) this.probe();
+      this.#look();
+    }, LOOK_MS);
   }
 
   #isSilent() {
-    const isSilent = this.#heardAt < this.#pingedAt;
-    if (isSilent) this.#onSilence();
-    return isSilent;
+    if (this.#isAnswerDue) this.#onSilence();
+    return this.#isAnswerDue;
   }
 }

@@ -1,10 +1,11 @@
-// One terminal session over as many connections as it takes: acknowledgements, and attaching again after a connection
-// is lost, so that no byte is lost or repeated either way. Knows no DOM and no terminal emulator.
+// One terminal session over as many connections as it takes: acknowledgements, interrupts, and attaching again after a
+// connection is lost, so that no byte is lost or repeated either way. Knows no DOM and no terminal emulator.
 
 import { BackOff } from "./backoff.js";
 import { Connection } from "./connection.js";
-import { InputQueue, OutputFlow } from "./flow.js";
-import { ASK_ONCE_MORE, CLOSE, ProtocolError, ack, mayReconnect, resize } from "./protocol.js";
+import { INTERRUPT, InputQueue, OutputFlow } from "./flow.js";
+import { OutputQueue } from "./output.js";
+import { ASK_ONCE_MORE, CLOSE, ProtocolError, ack, interrupt, mayReconnect, resize, stay } from "./protocol.js";
 
 /** A remainder under 16 KiB is acknowledged this late: one message for a burst of echoes, not one each. */
 const IDLE_ACK_MS = 50;
@@ -12,16 +13,19 @@ const IDLE_ACK_MS = 50;
 /**
  * States: "connecting" (never attached yet), "live", "reconnecting", "ended". `events` has a method for each thing
  * that happens:
- *   state(name), attached(message), output(bytes, parsed), gap(gap, parsed), restarted(), resized(message),
- *   notice(text), latency({roundTripMs, tunnelMs}), refused(), dropped(count), ended(ending), failed(problem).
- * `output` and `gap` must call `parsed` when the terminal has parsed what they were given, in order.
- * `ending` is {code, reason, exit}; `failed` says that REST gave no ticket, for good.
+ *   state(name), attached(message), output(bytes, parsed), gap(gap, parsed), screen(sequence, parsed), restarted(),
+ *   resized(message), notice(text), latency({roundTripMs, tunnelMs}), limit({kind, in_s}), input({waiting}), refused(),
+ *   dropped(count), ended(ending), failed(problem).
+ * `output`, `gap` and `screen` must call `parsed` when the terminal has parsed what they were given, in order.
+ * `input` says how many input bytes have not reached the host. `ending` is {code, reason, exit}; `failed` says that
+ * REST gave no ticket, for good.
  */
 export class TerminalSocket {
   #takeTicket;
   #size;
   #events;
-  #output = new OutputFlow();
+  #output;
+  #queue;
   #input = new InputQueue();
   #backOff = new BackOff();
   #state = "connecting";
@@ -31,6 +35,8 @@ export class TerminalSocket {
   #hasSession;
   #sentSize = null;
   #exit = null;
+  #graceS = null;
+  #loss = null;
   #refusals = 0;
   #retryTimer = 0;
   #ackTimer = 0;
@@ -46,15 +52,34 @@ export class TerminalSocket {
     this.#events = events;
     this.#wasAttached = isNew;
     this.#hasSession = !isNew;
+    this.#startOutput();
   }
 
   get state() {
     return this.#state;
   }
 
+  /** Input bytes that have not reached the host, as far as this page knows. */
+  get waiting() {
+    return this.#input.waiting;
+  }
+
+  /**
+   * How the connection was lost, until there is one again, else null: {at, graceS, isDraining}. `at` is when the broker
+   * was last heard of (by Date.now), `graceS` how long the shell waits from then, null where that is not known.
+   */
+  get loss() {
+    return this.#loss;
+  }
+
+  /** What the attempt to attach that is under way, or failed, was about: {isAttaching, isDrained}, see `describeProblem`. */
+  get attempt() {
+    return { isAttaching: this.#hasSession, isDrained: this.#loss?.isDraining ?? false };
+  }
+
   /** Whether what the emulator says now answers old queries and must not be typed. */
   get isReplaying() {
-    return this.#output.replaying;
+    return this.#output.replaying || this.#queue.isRestoring;
   }
 
   /** Takes a ticket and attaches. */
@@ -83,12 +108,33 @@ export class TerminalSocket {
     this.connect();
   }
 
-  /** Input bytes. `isInterrupt`: ^C, which overtakes a paste that is still under way. */
-  send(bytes, { isInterrupt = false } = {}) {
-    if (this.#state === "ended" || this.#role !== "driver") return;
-    if (isInterrupt && this.#state === "live") this.#noteDropped(this.#input.dropUnsent());
-    if (!this.#input.push(bytes, this.#state === "live")) this.#events.refused();
+  /**
+   * Input bytes. `closing`: how many at their end must reach the host once the first did, even where the rest is
+   * dropped (the end of a bracketed paste).
+   */
+  send(bytes, { closing = 0 } = {}) {
+    if (!this.#mayType()) return;
+    if (!this.#input.push(bytes, this.#state === "live", closing)) this.#events.refused();
     this.#pump();
+  }
+
+  /** ^C: it overtakes a paste that is still under way, and output that is not on the screen yet. */
+  interrupt() {
+    if (!this.#mayType()) return;
+    if (this.#state === "live") this.dropUnsent();
+    if (!this.#input.pushInterrupt(this.#state === "live")) this.#events.refused();
+    this.#pump();
+  }
+
+  /** Drops what was not sent yet of a paste, and tells how much that was by the event `dropped`. */
+  dropUnsent() {
+    this.#noteDropped(this.#input.dropUnsent());
+    this.#pump();
+  }
+
+  /** Somebody is there, though nothing is typed. */
+  stay() {
+    if (this.#state === "live" && this.#role === "driver") this.#connection.send(stay());
   }
 
   /** Tells the broker the terminal's size, if it differs from what the broker knows. */
@@ -113,7 +159,19 @@ export class TerminalSocket {
   /** Leaves for good without an event; the shell lives on at the broker. */
   close() {
     this.#state = "ended";
+    this.#queue.discard();
     this.#disconnect();
+  }
+
+  #mayType() {
+    return this.#state !== "ended" && this.#role === "driver";
+  }
+
+  /** Anew, also since what an emulator still has in its queue must not count as parsed of what comes again. */
+  #startOutput() {
+    const output = new OutputFlow();
+    this.#output = output;
+    this.#queue = new OutputQueue(this.#events, (end) => this.#onParsed(output, end));
   }
 
   #attachment() {
@@ -136,10 +194,7 @@ export class TerminalSocket {
   }
 
   #onOutput(bytes) {
-    const output = this.#output;
-    for (const part of output.receive(bytes)) {
-      this.#events.output(part.bytes, () => this.#onParsed(output, part.end));
-    }
+    for (const part of this.#output.receive(bytes)) this.#queue.add(part.bytes, part.end);
   }
 
   #handlers = {
@@ -147,12 +202,15 @@ export class TerminalSocket {
     input_ack: ({ offset }) => {
       if (!this.#input.acknowledge(offset)) throw new ProtocolError("input_ack: beyond what was sent");
       this.#pump();
+      this.#events.input({ waiting: this.waiting });
     },
     resized: (message) => {
       if (this.#role !== "driver") this.#events.resized(message);
     },
     replay: ({ until }) => this.#output.startReplay(until),
     gap: (gap) => this.#onGap(gap),
+    screen: ({ sequence }) => this.#queue.addScreen(sequence),
+    limit: (limit) => this.#events.limit(limit),
     viewers: () => {},
     notice: ({ text }) => this.#events.notice(text),
     pong: ({ t, tunnel_ms: tunnelMs }) =>
@@ -168,35 +226,37 @@ export class TerminalSocket {
     const missedFrom = this.#output.received;
     this.#wasAttached = true;
     this.#role = message.role;
+    this.#graceS = message.grace ?? null;
+    this.#loss = null;
     this.#refusals = 0;
     this.#backOff.connected(performance.now());
     const join = this.#output.resume(message.output_offset);
     if (join === "restarts") this.#restart(message.output_offset);
     this.#output.setWindow(message.window);
-    if (join === "skips" && wasAttached) this.#announceGap({ from: missedFrom, to: message.output_offset, reason: "ring" });
+    if (join === "skips" && wasAttached) this.#queue.addGap({ from: missedFrom, to: message.output_offset, reason: "ring" });
     this.#noteDropped(this.#input.resume(message.input_offset));
     this.#setState("live");
     this.#events.attached(message);
     this.resize();
     this.#pump();
+    this.#events.input({ waiting: this.waiting });
   }
 
-  /** Anew, since what the emulator still has in its queue must not count as parsed of what comes again. */
   #restart(offset) {
-    this.#output = new OutputFlow();
+    this.#queue.discard();
+    this.#startOutput();
     this.#output.resume(offset);
     this.#events.restarted();
   }
 
   #onGap(gap) {
-    if (gap.to <= this.#output.received) return; // already announced when the new connection skipped them
+    const { received } = this.#output;
+    if (gap.from > received || gap.to < received) throw new ProtocolError("gap: not where the output is");
+    // On an interrupt the broker drops what it has; what is here and not yet with the emulator is older still.
+    const stale = gap.reason === "interrupt" ? this.#queue.discard() : 0;
     this.#output.skip(gap.to);
-    this.#announceGap(gap);
-  }
-
-  #announceGap(gap) {
-    const output = this.#output;
-    this.#events.gap(gap, () => this.#onParsed(output, gap.to));
+    const from = received - stale; // or later than the gap's own, where the new connection announced that it skips
+    if (from < gap.to) this.#queue.addGap({ from, to: gap.to, reason: gap.reason });
   }
 
   #onParsed(output, end) {
@@ -220,13 +280,20 @@ export class TerminalSocket {
 
   #pump() {
     if (this.#state !== "live") return;
-    for (let slice = this.#input.next(); slice !== null; slice = this.#input.next()) this.#connection.send(slice);
+    for (let next = this.#input.next(); next !== null; next = this.#input.next()) {
+      this.#connection.send(next === INTERRUPT ? interrupt() : next);
+    }
   }
 
-  #onClosed({ code, reason }) {
+  #onClosed({ code, reason, heardAt }) {
     if (this.#exit !== null) this.#end({ code: CLOSE.ENDED, reason });
-    else if (ASK_ONCE_MORE.has(code) ? ++this.#refusals === 1 : mayReconnect(code)) this.#scheduleRetry();
+    else if (ASK_ONCE_MORE.has(code) ? ++this.#refusals === 1 : mayReconnect(code)) this.#onLost(code, heardAt);
     else this.#end({ code, reason });
+  }
+
+  #onLost(code, heardAt) {
+    this.#loss ??= { at: heardAt, graceS: this.#graceS, isDraining: code === CLOSE.DRAINING };
+    this.#scheduleRetry();
   }
 
   #scheduleRetry() {

@@ -7,6 +7,7 @@ from ninja import Router
 from terminals.api.audit import router as audit_router
 from terminals.api.grants import router as grants_router
 from terminals.api.hosts import router as hosts_router
+from terminals.api.preferences import router as preferences_router
 from terminals.api.sessions import router as sessions_router
 
 routers: list[tuple[str, Router]] = [
@@ -14,4 +15,5 @@ routers: list[tuple[str, Router]] = [
     ("/grants", grants_router),
     ("/audit", audit_router),
     ("/sessions", sessions_router),
+    ("/preferences", preferences_router),
 ]

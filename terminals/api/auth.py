@@ -35,6 +35,7 @@ class Caller:
     person: Person
     address: str
     scopes: frozenset[str] = frozenset()
+    by_token: bool = False
 
     @property
     def actor(self) -> Actor:
@@ -47,6 +48,11 @@ class Caller:
     def require_scope(self, scope: Scope) -> None:
         if self.scopes and scope not in self.scopes:
             raise NotAllowed(f"this token is not made for {scope}; make one with that scope")
+
+    def require_login(self) -> None:
+        """For what changes the account, which no token may."""
+        if self.by_token:
+            raise NotAllowed("a token may not change the account; log in to the portal")
 
     def require_admin(self) -> None:
         if not self.is_admin:
@@ -88,7 +94,7 @@ class ByToken(HttpBearer):
         found = authenticate(token, timezone.now(), address=address)
         if found is None:
             return None
-        caller = Caller(found.person, address, frozenset(found.scopes))
+        caller = Caller(found.person, address, frozenset(found.scopes), by_token=True)
         caller.require_scope(self.scope)
         return caller
 

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any
 
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema, Status
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict, StrictInt
 
 from terminals.access import Capability, Decision, no_grant
 from terminals.api.auth import Caller, caller_of, callers
 from terminals.api.pages import Paging, page
 from terminals.api_tokens import Scope
-from terminals.grants import MAX_LOGINS, MAX_NETWORKS, create_grant, describe, parse_tag, revoke_grant
+from terminals.durations import parse_duration
+from terminals.grants import (
+    MAX_LOGINS,
+    MAX_NETWORKS,
+    create_grant,
+    describe,
+    describe_limits,
+    parse_tag,
+    revoke_grant,
+)
+from terminals.limits import GrantLimits
 from terminals.models import Grant, Person
 from terminals.people import find_group, find_person
 from terminals.reachable import decide_access, reachable_hosts, unknown_host
@@ -26,6 +37,17 @@ from tunnels.models import Host
 
 router = Router(tags=["grants"], auth=callers(Scope.GRANTS))
 Text = Annotated[str, Field(max_length=200)]
+
+
+def _seconds(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    if (seconds := parse_duration(given)) is None:
+        raise ValueError("send seconds, or a duration such as 10m or 2h")
+    return seconds
+
+
+Seconds = Annotated[StrictInt, BeforeValidator(_seconds, json_schema_input_type=int | str)]
 
 
 class GrantOnHostIn(Schema):
@@ -40,11 +62,15 @@ class GrantOnHostIn(Schema):
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     networks: list[Text] = Field([], max_length=MAX_NETWORKS)
+    grace: Seconds | None = Field(None, description="a terminal waits no longer for its browser; seconds or 10m")
+    idle: Seconds | None = Field(None, description="a terminal nobody types in ends after this; likewise")
+    longest: Seconds | None = Field(None, description="the longest terminal session; likewise")
 
     def facts(self) -> dict[str, Any]:
         """What `create_grant` takes. NotFound where the person or group is unknown."""
         return {
-            **self.dict(),
+            **self.dict(exclude={"grace", "idle", "longest"}),
+            "limits": GrantLimits(self.grace, self.idle, self.longest),
             "person": find_person(self.person) if self.person else None,
             "group": find_group(self.group) if self.group else None,
         }
@@ -75,6 +101,15 @@ class GrantOut(Schema):
     valid_from: datetime | None
     valid_until: datetime | None
     networks: list[str]
+    grace: int | None = Field(description="seconds; null: the broker's setting. The shorter of the two counts")
+    idle: int | None
+    longest: int | None
+
+
+class LimitsOut(Schema):
+    grace: int | None
+    idle: int | None
+    longest: int | None
 
 
 class GrantPage(Schema):
@@ -96,6 +131,7 @@ class DecisionOut(Schema):
     allowed: bool
     reason: str
     grant: int | None
+    limits: LimitsOut | None = Field(description="of that grant, in seconds; null where none allows it")
 
 
 @router.get("", response=GrantPage, summary="List the standing grants")
@@ -132,9 +168,13 @@ def delete_grant(request: HttpRequest, grant_id: int) -> Status:
 
 
 @router.post("/explain", response=DecisionOut, summary="May they, and why")
-def explain(request: HttpRequest, body: ExplainIn) -> Decision:
+def explain(request: HttpRequest, body: ExplainIn) -> Any:
     """For admins about anybody; for everybody else about themselves, seen from where they call."""
-    caller = caller_of(request)
+    decision = _explain(caller_of(request), body)
+    return {**asdict(decision), "limits": describe_limits(decision.limits) if decision.allowed else None}
+
+
+def _explain(caller: Caller, body: ExplainIn) -> Decision:
     if body.person in (None, caller.person.username):
         return _explain_self(caller, body)
     caller.require_admin()

@@ -13,11 +13,13 @@ from ninja import Field, Query, Router, Schema
 from pydantic import ConfigDict
 
 from terminals import live
+from terminals.access import Capability
 from terminals.api.auth import Caller, caller_of, callers
 from terminals.api.pages import Paging, page
 from terminals.api_tokens import Scope
 from terminals.models import Session
 from terminals.protocol import MAX_SIZE, Role
+from terminals.reachable import decide_access
 from terminals.sessions import end_session, open_session
 from tunnels.errors import Conflict, NotAllowed, NotFound
 
@@ -55,6 +57,7 @@ class SessionOut(Schema):
     host: str
     login: str
     way: str
+    has_terminal: bool = Field(description="whether a browser can attach to it")
     state: str = Field(description="live or ended")
     started: datetime
     ended: datetime | None
@@ -90,11 +93,14 @@ def open_(request: HttpRequest, body: SessionIn) -> Any:
 
 
 @router.get("", response=SessionPage, summary="List terminal sessions, newest first")
-def list_sessions(request: HttpRequest, paging: Query[Paging], live: bool | None = None) -> Any:
-    """Your own; all of them for admins and auditors."""
-    rows = _visible(caller_of(request))
+def list_sessions(request: HttpRequest, paging: Query[Paging], live: bool | None = None, mine: bool = False) -> Any:
+    """Your own; all of them for admins and auditors, unless they ask for `mine`."""
+    caller = caller_of(request)
+    rows = _visible(caller)
     if live is not None:
         rows = rows.filter(ended_at__isnull=live)
+    if mine:
+        rows = rows.filter(person=caller.person)
     return page(rows, paging, by=["-started_at", "id"], show=_shown)
 
 
@@ -124,10 +130,26 @@ def make_ticket(request: HttpRequest, session_id: UUID, body: TicketIn) -> Any:
     session = _find(caller, session_id)
     if session.person_id != caller.person.pk:
         raise NotAllowed("only its owner may attach to this terminal")
-    if session.ended_at is not None:
+    if not session.has_terminal:
+        raise Conflict("there is nothing to see of this session: it has no terminal")
+    if session.ended_at is not None and not _may_look_back(caller, session):
         raise Conflict(f"this terminal has ended: {session.reason}")
     ticket = live.current().mint(session=session.id, person=caller.person.username, role=body.role)
     return _attachable(request, session, ticket)
+
+
+def _may_look_back(caller: Caller, session: Session) -> bool:
+    """Whether the last output of an ended terminal is still there, and the grant as well: nobody re-checks these."""
+    if live.current().find(session.id) is None:
+        return False
+    decision = decide_access(
+        person=caller.person,
+        host=session.host,
+        login=session.login,
+        capability=Capability.TERMINAL,
+        address=caller.address,
+    )
+    return decision.allowed
 
 
 def _visible(caller: Caller) -> QuerySet[Session]:
@@ -161,11 +183,12 @@ def _as_dict(row: Session) -> dict[str, Any]:
         "host": row.host.name,
         "login": row.login,
         "way": row.way,
+        "has_terminal": row.has_terminal,
         "state": "live" if row.ended_at is None else "ended",
         "started": row.started_at,
         "ended": row.ended_at,
         "reason": row.reason,
         "viewers": len(terminal.viewers) if terminal else 0,
         "bytes_in": terminal.input_offset if terminal else row.bytes_in,
-        "bytes_out": terminal.ring.head if terminal else row.bytes_out,
+        "bytes_out": terminal.history.head if terminal else row.bytes_out,
     }

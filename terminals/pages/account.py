@@ -1,4 +1,4 @@
-"""One's own account: who one is here, the password, API tokens."""
+"""One's own account: who one is here, the password, SSH keys, API tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from terminals.api_tokens import create_api_token, refuse, revoke_api_token
 from terminals.models import ApiToken
-from terminals.pages.forms import ApiTokenForm
+from terminals.pages import ways
+from terminals.pages.forms import ApiTokenForm, PublicKeyForm
 from terminals.pages.frame import refusal_shown, show
 from terminals.pages.guards import PersonRequest, actor_of, people
 
@@ -31,15 +32,7 @@ def account(request: PersonRequest) -> HttpResponse:
                 actor=actor_of(request),
             )
             form = ApiTokenForm()
-    now = timezone.now()
-    context = {
-        "section": "account",
-        "form": form,
-        "secret": secret,
-        "groups": list(request.user.groups.order_by("name")),
-        "tokens": [(token, refuse(token, now)) for token in request.user.api_tokens.select_related("person")],
-    }
-    return show(request, "account/index.html", context)
+    return show_account(request, form=form, secret=secret)
 
 
 @people
@@ -50,3 +43,25 @@ def revoke_token(request: PersonRequest, token_id: int) -> HttpResponse:
         revoke_api_token(token=token, actor=actor_of(request))
         messages.success(request, f"Token {token.name} is revoked.")
     return redirect("account")
+
+
+def show_account(
+    request: PersonRequest,
+    *,
+    form: ApiTokenForm | None = None,
+    secret: str = "",
+    key_form: PublicKeyForm | None = None,
+) -> HttpResponse:
+    """The page with those of its forms that were sent as they were filled in, and `secret` for this once."""
+    now = timezone.now()
+    context = {
+        "section": "account",
+        "form": form or ApiTokenForm(),
+        "secret": secret,
+        "groups": list(request.user.groups.order_by("name")),
+        "tokens": [(token, refuse(token, now)) for token in request.user.api_tokens.select_related("person")],
+        "key_form": key_form or PublicKeyForm(),
+        "keys": list(request.user.keys.all()),
+        "ways": ways.from_here(request.user, address=request.META["REMOTE_ADDR"]),
+    }
+    return show(request, "account/index.html", context)

@@ -29,6 +29,19 @@ def agent(*, token: str = "", name: str = "") -> str:
     return f"brokerd-agent {' '.join(options)}"
 
 
+def pairing() -> str:
+    """Enroll and hold the tunnel in one go, where open enrollment is on: with any key that belongs to nobody here."""
+    gateway = settings.BROKERD.gateway_address
+    return f'ssh -N -R 0:localhost:22 -p {gateway.port} "$(hostname -s | tr A-Z a-z)@{gateway.host}"'
+
+
+def install(*, token: str = "", name: str = "") -> str:
+    """Run `/install.sh`. The token goes by the environment: arguments are seen by every user of the machine."""
+    secret = f"BROKERD_TOKEN={token} " if token else ""
+    options = f" -s -- --name {name}" if name else ""
+    return f"curl -fsS {settings.BROKERD.portal_url}/install.sh | {secret}sh{options}"
+
+
 def stock_ssh(*, token: str = "", name: str = "") -> list[Step]:
     """Enroll over REST and hold the tunnel with nothing but the OpenSSH client."""
     shown = name or '"$name"'
@@ -50,10 +63,15 @@ def tunnel(name: str, port: int = 0) -> str:
 
 
 def known_gateway() -> str:
+    lines = "\\n".join(gateway_known_hosts())
+    return f"printf '{lines}\\n' >> ~/.ssh/known_hosts"
+
+
+def gateway_known_hosts() -> list[str]:
+    """Lines of a `known_hosts` file; OpenSSH looks for the port only where it is not 22."""
     gateway = settings.BROKERD.gateway_address
     known_as = gateway.host if gateway.port == 22 else f"[{gateway.host}]:{gateway.port}"
-    lines = "\\n".join(f"{known_as} {line}" for line in keystore.gateway_lines())
-    return f"printf '{lines}\\n' >> ~/.ssh/known_hosts"
+    return [f"{known_as} {line}" for line in keystore.gateway_lines()]
 
 
 def trust() -> str:

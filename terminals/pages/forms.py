@@ -6,13 +6,18 @@ import re
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import Group
 
 from terminals.access import Capability
 from terminals.api_tokens import MEANING, Scope
+from terminals.durations import duration_text
+from terminals.grants import parse_tag
+from terminals.limits import GrantLimits
 from terminals.models import Person
 from terminals.pages.times import DurationField, MomentField
 from tunnels.audit import Event
+from tunnels.keys import MAX_KEY_LINE, is_private
 from tunnels.models import Host
 
 _SEPARATORS = re.compile(r"[\s,]+")
@@ -100,6 +105,28 @@ class GrantForm(forms.Form):
         widget=text(placeholder="anywhere"),
         help_text="10.0.0.0/8, 192.168.1.7/32",
     )
+    idle_s = DurationField(
+        required=False, label="Idle", widget=text(), help_text="10m: it ends when nobody types for so long."
+    )
+    longest_s = DurationField(
+        required=False, label="Longest", widget=text(), help_text="2h: it ends after so long at the latest."
+    )
+    grace_s = DurationField(
+        required=False, label="Grace", widget=text(), help_text="5m: it waits so long for its browser."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        config = settings.BROKERD
+        holds = {"idle_s": config.idle_timeout_s, "longest_s": config.max_session_s, "grace_s": config.session_grace_s}
+        for name, seconds in holds.items():
+            self.fields[name].widget.attrs["placeholder"] = duration_text(seconds) if seconds else "none"
+
+    def facts(self) -> dict[str, Any]:
+        """What `create_grant` takes. Invalid where the tag is none."""
+        given = dict(self.cleaned_data)
+        limits = GrantLimits(given.pop("grace_s"), given.pop("idle_s"), given.pop("longest_s"))
+        return {**given, "limits": limits, "tag": parse_tag(given["tag"]) if given["tag"] else None}
 
 
 class ExplainForm(forms.Form):
@@ -126,6 +153,42 @@ class ApiTokenForm(forms.Form):
         help_text="None ticked: whatever you may do, except to make tokens or change the account.",
     )
     expires = MomentField(initial="90d", widget=text(placeholder="never"), help_text="8h, 90d or 2026-01-31T18:00Z")
+
+
+class PublicKeyForm(forms.Form):
+    """One key, pasted or as a file; whether it is one is the act's to say."""
+
+    line = forms.CharField(
+        required=False,
+        label="Public key",
+        widget=forms.Textarea(attrs={**_PLAIN, "rows": 3, "placeholder": "ssh-ed25519 AAAA… you@laptop"}),
+    )
+    file = forms.FileField(
+        required=False, allow_empty_file=True, label="Or its file", help_text="Such as ~/.ssh/id_ed25519.pub"
+    )
+
+    def clean_file(self) -> str:
+        if not (file := self.cleaned_data["file"]):
+            return ""
+        if file.size > MAX_KEY_LINE:
+            raise forms.ValidationError("This file is too large for a public key.")
+        return str(file.read().decode("utf-8", "replace"))
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if not self.errors and bool(cleaned["line"]) == bool(cleaned["file"]):
+            both = "Paste the key or choose its file, not both."
+            raise forms.ValidationError(both if cleaned["line"] else "Paste a public key, or choose its file.")
+        return cleaned
+
+    @property
+    def text(self) -> str:
+        return str(self.cleaned_data["line"] or self.cleaned_data["file"])
+
+    def forget_private(self) -> None:
+        """A form that is shown again repeats what was typed; a private key never."""
+        if is_private(self["line"].value() or ""):
+            self.data = {}
 
 
 class AuditFilterForm(forms.Form):

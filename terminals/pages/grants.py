@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from terminals.access import Capability, Decision
-from terminals.grants import create_grant, parse_tag, revoke_grant
+from terminals.grants import create_grant, revoke_grant
 from terminals.models import Grant, Person
 from terminals.pages.forms import ExplainForm, GrantForm
 from terminals.pages.frame import refusal_shown, sentence, show
@@ -32,7 +32,7 @@ def grants(request: PersonRequest) -> HttpResponse:
     form = GrantForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with refusal_shown(request, form):
-            grant = _create(request, form.cleaned_data)
+            grant = create_grant(actor=actor_of(request), **form.facts())
             messages.success(request, f"Grant {grant.pk} is made.")
             return redirect("grants")
     standing = Grant.objects.standing().select_related("person", "group", "host")[:MAX_SHOWN]
@@ -66,11 +66,6 @@ def explain(request: PersonRequest) -> HttpResponse:
         context |= {"decision": decision, "reason": sentence(decision.reason), "asked": form.cleaned_data}
         context["grant"] = Grant.objects.filter(pk=decision.grant or 0).first()
     return show(request, "grants/explain.html", context)
-
-
-def _create(request: PersonRequest, given: dict[str, Any]) -> Grant:
-    tag = parse_tag(given.pop("tag").strip()) if given["tag"] else given.pop("tag") or None
-    return create_grant(actor=actor_of(request), tag=tag, **given)
 
 
 def _decide(form: forms.Form) -> Decision:

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -17,11 +16,21 @@ from django.views.decorators.http import require_safe
 from terminals import access
 from terminals.access import Capability
 from terminals.models import Grant, Person
-from terminals.pages import commands, live
+from terminals.pages import commands, live, ways
 from terminals.pages.frame import refusal_shown, surroundings
 from terminals.pages.guards import PersonRequest, people
+from terminals.pages.open_terminals import open_terminals, terminal_url
 from terminals.presence import Presence, presence
-from terminals.reachable import Right, find_host, grant_facts, host_facts, person_facts, reachable_hosts, rights_on
+from terminals.reachable import (
+    Right,
+    default_login,
+    find_host,
+    grant_facts,
+    host_facts,
+    person_facts,
+    reachable_hosts,
+    rights_on,
+)
 from tunnels.keys import parse_public_key
 from tunnels.models import Host, HostTag
 
@@ -69,6 +78,7 @@ def hosts(request: PersonRequest) -> HttpResponse:
     chips = [term for term, _ in Counter(str(tag) for row in rows for tag in row.tags).most_common(MAX_CHIPS)]
     context = {"section": "hosts", "any_hosts": bool(rows)}
     lists = {
+        "open_terminals": open_terminals(request),
         "hosts": shown if rows else [],
         "chips": live.items(request, "hosts/chip.html", [(term, {"term": term}) for term in sorted(chips)]),
         "nothing": [] if rows else shown,
@@ -82,27 +92,23 @@ def host(request: PersonRequest, name: str) -> HttpResponse:
     address = request.META["REMOTE_ADDR"]
     with refusal_shown(request):
         found = find_host(request.user, name, address=address)
-    row = _row(found, rights_on(request.user, [found], address=address)[found.pk])
-    lists = {"state": live.items(request, "hosts/state.html", [("state", {"row": row})])}
+    rights = rights_on(request.user, [found], address=address)[found.pk]
+    row = _row(found, rights)
+    lists = {
+        "state": live.items(request, "hosts/state.html", [("state", {"row": row})]),
+        "open_terminals": open_terminals(request, found),
+    }
     context = {
         "section": "hosts",
         "host": found,
         "row": row,
         "grants": _grants_on(request.user, found, address),
         "host_keys": [parse_public_key(line) for line in found.host_keys],
+        "ways": ways.to_host(request.user, found, rights),
+        "has_key": request.user.keys.exists(),
         "steps": commands.for_host(found),
     }
     return live.answer(request, "hosts/detail.html", "hosts/detail_region.html", lists, context)
-
-
-def default_login(host: Host, rights: Sequence[Right]) -> str | None:
-    """The host's own default if the person may open a terminal as it, else the first that they may."""
-    logins = [right.login for right in rights if Capability.TERMINAL in right.capabilities]
-    return host.login if host.login in logins else next(iter(logins), None)
-
-
-def terminal_url(host: Host, login: str) -> str:
-    return f"{reverse('terminal', args=[host.name])}?{urlencode({'login': login})}"
 
 
 def _rows(request: PersonRequest) -> list[Row]:
@@ -150,7 +156,9 @@ def _first_steps(request: PersonRequest) -> dict[str, Any]:
     token = "" if is_open else PLACEHOLDER
     return {
         **surroundings(request),
+        "pairing": commands.pairing() if is_open else "",
         "agent": commands.agent(token=token),
+        "install": commands.install(token=token),
         "steps": commands.stock_ssh(token=token),
         "open_enrollment": is_open,
         "any_approved": Host.objects.approved().exists(),

@@ -16,7 +16,7 @@ from terminals.models import Session
 from terminals.pages import live
 from terminals.pages.frame import show
 from terminals.pages.guards import PersonRequest, actor_of, people
-from terminals.pages.hosts import terminal_url
+from terminals.pages.open_terminals import terminal_url
 from terminals.sessions import end_session
 
 PAGE = 50
@@ -71,10 +71,10 @@ def end(request: PersonRequest, session_id: UUID) -> HttpResponse:
 
 def _facts(request: PersonRequest, session: Session) -> dict[str, object]:
     is_mine, is_live = session.person_id == request.user.pk, session.ended_at is None
-    opens = is_mine and is_live and session.way == Session.Way.BROWSER
+    opens = is_mine and is_live and session.has_terminal
     return {
         "session": session,
-        "open_url": f"{terminal_url(session.host, session.login)}&session={session.pk}" if opens else "",
+        "open_url": terminal_url(session.host, session.login, session.pk) if opens else "",
         "may_end": is_live and _may_end(request, session),
     }
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from terminals.access import Capability
 from terminals.pages.frame import refusal_shown, sentence
 from terminals.pages.guards import PersonRequest, people
-from terminals.pages.hosts import default_login
-from terminals.reachable import decide_access, find_host, rights_on
+from terminals.preferences import preferences_of
+from terminals.reachable import decide_access, default_login, find_host, rights_on
 from tunnels.models import Host
 
 
@@ -29,7 +28,7 @@ def terminal(request: PersonRequest, name: str) -> HttpResponse:
     )
     if not decision.allowed:
         raise PermissionDenied(sentence(decision.reason))
-    context = {"host": host.name, "login": login, "host_url": reverse("host", args=[host.name])}
+    context = {"host": host.name, "login": login, "preferences": preferences_of(request.user).dict()}
     return render(request, "terminals/terminal.html", context)
 
 

@@ -1,34 +1,27 @@
-"""Times as people type them: a duration (`30m`, `8h`, `7d`) or ISO 8601 with its zone.Knows no request."""
+"""Times as people type them: a duration (`30m`, `8h`, `7d`) or ISO 8601 with its zone. Knows no request."""
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 
 from django import forms
 from django.utils import timezone
 
+from terminals.durations import parse_duration
 from terminals.moments import check_moment
 from terminals.pages.frame import sentence
 from tunnels.errors import Invalid
 
-_DURATION = re.compile(r"(\d{1,9})([smhd]?)")
-_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_duration(text: str) -> timedelta | None:
-    """None when it is no duration. A bare number is seconds."""
-    match = _DURATION.fullmatch(text.strip())
-    return timedelta(seconds=int(match[1]) * _UNITS_S[match[2]]) if match else None
-
 
 class DurationField(forms.CharField):
-    """Cleans to whole seconds."""
+    """Cleans to whole seconds, or to None where it may be left empty and was."""
 
-    def clean(self, value: str | None) -> int:
-        if (duration := parse_duration(super().clean(value))) is None:
+    def clean(self, value: str | None) -> int | None:
+        if not (text := super().clean(value)):
+            return None
+        if (seconds := parse_duration(text)) is None:
             raise forms.ValidationError("Write a duration such as 30m, 8h or 7d.")
-        return int(duration.total_seconds())
+        return seconds
 
 
 class MomentField(forms.CharField):
@@ -42,8 +35,8 @@ class MomentField(forms.CharField):
         if not (text := super().clean(value)):
             return None
         try:
-            if (duration := parse_duration(text)) is not None:
-                return timezone.now() + self._sign * duration
+            if (seconds := parse_duration(text)) is not None:
+                return timezone.now() + self._sign * timedelta(seconds=seconds)
             moment = datetime.fromisoformat(text)
         except (ValueError, OverflowError) as error:
             raise forms.ValidationError("Write a duration such as 8h, or a time such as 2026-01-31T18:00Z.") from error

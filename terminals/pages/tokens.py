@@ -60,6 +60,7 @@ def _shown_once(request: PersonRequest, token: EnrollmentToken, secret: str) -> 
         "token": token,
         "secret": secret,
         "agent": commands.agent(token=secret, name=token.host_name),
+        "install": commands.install(token=secret, name=token.host_name),
         "steps": commands.stock_ssh(token=secret, name=token.host_name),
     }
     return show(request, "approvals/token_made.html", context)

@@ -9,11 +9,12 @@ import pytest
 
 from tunnels.agent.account import own_account
 from tunnels.agent.session import Sessions
-from tunnels.agent.shell import LoginShell
+from tunnels.agent.shell import BrokersGuard, LoginShell
 from tunnels.agent.state import Broker
 from tunnels.agent.tunnel import hold_tunnel
 
 from .stand_in import QUICK, TUNNEL_PORT, Gateway, Portal, gateway_running, line_of
+from .waiting import until
 
 
 @pytest.fixture
@@ -52,9 +53,11 @@ async def shell(gateway: Gateway, sessions: Sessions) -> AsyncIterator[Gateway]:
     """A gateway with one live tunnel, at whose other end is a login shell."""
     key = asyncssh.generate_private_key("ssh-ed25519")
     host_key = asyncssh.generate_private_key("ssh-ed25519")
-    service = LoginShell(host_key, line_of(gateway.authority), sessions)
-    holding = asyncio.create_task(hold_tunnel(broker_of(gateway), key, service, pace=QUICK, on_up=lambda: None))
-    await gateway.up()
+    guard = BrokersGuard(line_of(gateway.authority), own_account().login)
+    service = LoginShell(host_key, guard, sessions)
+    up = asyncio.Event()
+    holding = asyncio.create_task(hold_tunnel(broker_of(gateway), key, service, pace=QUICK, on_up=up.set))
+    await until(up.is_set, "both ends know of the forward")
     yield gateway
     holding.cancel()
     await asyncio.gather(holding, return_exceptions=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,7 @@ class Portal:
         self.answer_with: tuple[int, dict[str, Any], dict[str, str]] | None = None
         """Overrides every answer: status, body, headers."""
         self.refuse_to_enroll = ""
+        self.clock_ahead_s = 0.0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -190,6 +193,8 @@ class Portal:
     def answer(self, method: str, path: str, bearer: str) -> tuple[int, dict[str, Any], dict[str, str]]:
         if self.answer_with:
             return self.answer_with
+        if (method, path) == ("GET", "/healthz"):
+            return 200, {}, {}
         if (method, path) == ("POST", "/api/v1/enrollments") and self.refuse_to_enroll:
             return 403, {"detail": self.refuse_to_enroll}, {}
         if (method, path) == ("POST", "/api/v1/enrollments"):
@@ -232,6 +237,9 @@ class Portal:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return formatdate(time.time() + portal.clock_ahead_s, usegmt=True)
 
             def log_message(self, *_args: Any) -> None:
                 pass

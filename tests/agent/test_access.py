@@ -83,8 +83,8 @@ async def test_nothing_but_sessions_is_served(shell: Gateway) -> None:
             await conn.forward_remote_port("", 0, "127.0.0.1", 22)
         with pytest.raises(asyncssh.ChannelListenError):
             await conn.forward_remote_path("/tmp/brokerd-test.sock", "/tmp/other.sock")
-        with pytest.raises((asyncssh.ChannelOpenError, asyncssh.SFTPError)):
-            await conn.start_sftp_client()
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await conn.create_process(subsystem="netconf")
         assert (await conn.run("echo well")).stdout == "well\n"
 
 

@@ -5,15 +5,20 @@ from pathlib import Path
 import pytest
 
 from tunnels.agent.__main__ import main
-from tunnels.agent.config import Config, Target, UsageError, name_from_hostname, parse_file, read_config
+from tunnels.agent.config import Config, Target, UsageError, name_from_hostname, parse_file, read_orders
 
 
-def read(home: Path, *arguments: str, conf: str = "", **environment: str) -> Config:
+def read_all(home: Path, *arguments: str, conf: str = "", **environment: str) -> tuple[Config, ...]:
     file = home / ".config" / "brokerd" / "agent.conf"
     file.parent.mkdir(parents=True, exist_ok=True)
     if conf:
         file.write_text(conf)
-    return read_config(arguments, {"HOME": str(home), **environment})
+    return read_orders(arguments, {"HOME": str(home), **environment}).agents
+
+
+def read(home: Path, *arguments: str, conf: str = "", **environment: str) -> Config:
+    (config,) = read_all(home, *arguments, conf=conf, **environment)
+    return config
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -47,10 +52,13 @@ def test_named_file_must_exist(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("brokr = https://b", r"agent.conf:2: unknown key 'brokr'; known are broker, forward"),
+        ("brokr = https://b", r"agent.conf:2: unknown key 'brokr'; known are authorized-keys, broker, forward"),
         ("broker", r"agent.conf:2: not a `key = value` line"),
         ("broker =", r"agent.conf:2: not a `key = value` line"),
         ("name = a\nname = b", r"agent.conf:3: name is given twice"),
+        ("[work", r"agent.conf:2: a section is a name in brackets"),
+        ("[../up]", r"agent.conf:2: a section is a name in brackets"),
+        ("[a]\n[a]", r"agent.conf:3: section a is there twice"),
     ],
 )
 def test_bad_lines(line: str, complaint: str) -> None:
@@ -75,6 +83,7 @@ def test_bad_lines(line: str, complaint: str) -> None:
         ["--broker", "https://b", "--forward", "host:65536"],
         ["--broker", "https://b", "--forward", "host:1", "--login-shell"],
         ["--broker", "https://b", "--nonsense"],
+        ["--broker", "https://b", "--forward", "host:1", "--authorized-keys", "keys"],
         ["--brok", "https://b"],
         ["--broker"],
         ["extra"],
@@ -88,6 +97,59 @@ def test_bad_arguments_are_one_line_and_exit_2(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("brokerd-agent: ") and err.count("\n") == 1
+
+
+SECTIONS = """
+name = box
+login-shell = yes
+[work]
+broker = https://work
+token = secret-of-work
+forward = 127.0.0.1:22
+[home]
+broker = https://home
+name = attic
+state = /srv/home
+"""
+
+
+def test_sections_are_agents_with_a_state_of_their_own(tmp_path: Path) -> None:
+    base = tmp_path / ".local" / "state" / "brokerd-agent"
+    assert read_all(tmp_path, conf=SECTIONS) == (
+        Config("https://work", "secret-of-work", "box", Target("127.0.0.1", 22), base / "work", section="work"),
+        Config("https://home", None, "attic", None, Path("/srv/home"), section="home"),
+    )
+
+
+def test_one_brokers_token_is_not_for_another(tmp_path: Path) -> None:
+    for arguments in (["--token", "t"], ["--name", "n"], ["--state", "s"]):
+        with pytest.raises(UsageError, match="is for one broker"):
+            read_all(tmp_path, *arguments, conf=SECTIONS)
+    with pytest.raises(UsageError, match="BROKERD_TOKEN is for one broker"):
+        read_all(tmp_path, conf=SECTIONS, BROKERD_TOKEN="t")
+    with pytest.raises(UsageError, match="token stands before the sections"):
+        read_all(tmp_path, conf=f"token = t\n{SECTIONS}")
+
+
+def test_a_broker_on_the_command_line_leaves_the_sections_alone(tmp_path: Path) -> None:
+    config = read(tmp_path, "--broker", "https://other", "--token", "t", conf=SECTIONS)
+    assert (config.broker, config.token, config.name, config.section) == ("https://other", "t", "box", "")
+
+
+def test_a_mistake_in_a_section_names_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\[work\]: no broker given"):
+        read_all(tmp_path, conf="name = box\n[work]\n")
+
+
+def test_what_is_to_be_done(tmp_path: Path) -> None:
+    given = ["--broker", "https://b", "--name", "b"]
+    orders = [read_orders([*words, *given], {"HOME": str(tmp_path)}) for words in ([], ["-F"], ["doctor"])]
+    assert [(order.command, order.never_die) for order in orders] == [("run", False), ("run", True), ("doctor", False)]
+
+
+def test_list_of_keys_is_found_from_anywhere(tmp_path: Path) -> None:
+    config = read(tmp_path, "--broker", "https://b", "--name", "b", "--authorized-keys", "keys")
+    assert config.authorized_keys == Path.cwd() / "keys"
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ HERE = ("localhost", TUNNEL_PORT)
 @asynccontextmanager
 async def forwarding(gateway: Gateway, target: Target) -> AsyncIterator[Gateway]:
     key = asyncssh.generate_private_key("ssh-ed25519")
-    holding = asyncio.create_task(hold_tunnel(broker_of(gateway), key, Forward(target), pace=QUICK, on_up=lambda: None))
-    await gateway.up()
+    up = asyncio.Event()
+    holding = asyncio.create_task(hold_tunnel(broker_of(gateway), key, Forward(target), pace=QUICK, on_up=up.set))
+    await until(up.is_set, "both ends know of the forward")
     yield gateway
     holding.cancel()
     await asyncio.gather(holding, return_exceptions=True)

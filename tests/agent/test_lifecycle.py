@@ -14,9 +14,10 @@ import pytest
 
 from tunnels.agent.account import own_account
 from tunnels.agent.approval import EnrollmentRefused
-from tunnels.agent.config import Config
-from tunnels.agent.lifecycle import run_agent
-from tunnels.agent.state import StateError
+from tunnels.agent.config import Config, Orders
+from tunnels.agent.keylist import BadList
+from tunnels.agent.lifecycle import run_agents
+from tunnels.agent.state import State, StateError
 
 from .stand_in import QUICK, TUNNEL_PORT, Gateway, Portal, gateway_running, line_of
 from .waiting import patient, until
@@ -29,9 +30,13 @@ class Running:
         self.config = Config(portal.url, "secret", "web1", None, state)
         self.lines: list[str] = []
         self.pace = QUICK
+        self.never_die = False
+        self.more: list[Config] = []
+        """Agents beside it."""
 
     async def run(self) -> None:
-        await run_agent(self.config, own_account(), say=self.lines.append, pace=self.pace)
+        orders = Orders("run", self.never_die, (self.config, *self.more))
+        await run_agents(orders, own_account(), say=self.lines.append, pace=self.pace)
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Running]:
@@ -328,3 +333,108 @@ async def test_warns_of_plain_http_to_elsewhere(agent: Running) -> None:
     agent.config = replace(agent.config, broker="http://broker.invalid")
     async with agent.started():
         await agent.said("warning: the broker's URL is not https")
+
+
+async def test_several_brokers_at_once_and_one_that_refuses_ends_no_other(
+    agent: Running, portal: Portal, gateway: Gateway, state_dir: Path
+) -> None:
+    async with gateway_running() as work_gateway:
+        work, closed = Portal(work_gateway), Portal(work_gateway)
+        work.state = portal.state = "approved"
+        closed.refuse_to_enroll = "no stranger gets in here"
+        agent.config = replace(agent.config, section="home")
+        agent.more = [
+            replace(agent.config, broker=other.url, section=name, state=state_dir / name)
+            for other, name in ((work, "work"), (closed, "closed"))
+        ]
+        try:
+            async with agent.started():
+                await agent.said("[home] tunnel up as web1")
+                await agent.said("[work] tunnel up as web1")
+                await agent.said("[closed] enrollment refused: no stranger gets in here")
+                await until(lambda: gateway.tunnel and work_gateway.tunnel, "both tunnels")
+        finally:
+            work.stop()
+            closed.stop()
+
+
+async def test_of_several_that_cannot_go_on_the_last_ends_it(agent: Running, portal: Portal, state_dir: Path) -> None:
+    portal.refuse_to_enroll = "closed"
+    agent.more = [replace(agent.config, section="other", state=state_dir / "other")]
+    async with patient():
+        with pytest.raises(EnrollmentRefused, match="closed"):
+            await agent.run()
+    assert sum("enrollment refused: closed" in line for line in agent.lines) == 2
+
+
+async def test_what_nobody_thought_of_in_one_of_several_ends_no_other(
+    agent: Running, portal: Portal, caplog: pytest.LogCaptureFixture
+) -> None:
+    portal.state = "approved"
+    agent.config = replace(agent.config, section="good")
+    agent.more = [replace(agent.config, section="bad", state=None)]  # type: ignore[arg-type]
+    async with agent.started():
+        await agent.said("[bad] ")
+        await agent.said("[good] tunnel up")
+    assert "[bad] the agent failed" in caplog.text
+
+
+async def test_told_to_never_die_it_asks_again_after_a_refusal(agent: Running, portal: Portal) -> None:
+    portal.refuse_to_enroll, agent.never_die = "token used up", True
+    async with agent.started():
+        await agent.said("enrollment refused: token used up; trying again in", times=2)
+        portal.refuse_to_enroll, portal.state = "", "approved"
+        await agent.said("tunnel up")
+
+
+async def test_told_to_never_die_it_survives_what_nobody_thought_of(
+    agent: Running, portal: Portal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    portal.state, agent.never_die = "approved", True
+
+    def explode(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("boom")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tunnels.agent.approval.Approval.obtain", explode)
+        async with agent.started():
+            await agent.said("boom; trying again in")
+            patch.undo()
+            await agent.said("tunnel up")
+    assert "the agent failed" in caplog.text
+
+
+async def test_a_list_of_keys_that_is_not_there_is_told_at_once(agent: Running, tmp_path: Path) -> None:
+    agent.config = replace(agent.config, authorized_keys=tmp_path / "nothing")
+    async with patient():
+        with pytest.raises(BadList, match="cannot read the list of keys"):
+            await agent.run()
+
+
+async def test_with_a_list_of_keys_only_those_open_it(
+    agent: Running, portal: Portal, gateway: Gateway, tmp_path: Path
+) -> None:
+    alice = asyncssh.generate_private_key("ssh-ed25519")
+    (tmp_path / "keys").write_text(line_of(alice))
+    portal.state, agent.config = "approved", replace(agent.config, authorized_keys=tmp_path / "keys")
+    async with agent.started():
+        await agent.said("only people with a key in")
+        await gateway.up()
+        with pytest.raises(asyncssh.PermissionDenied, match="own list of keys"):
+            await gateway.log_in()
+        async with await gateway.connect(client_keys=[alice]) as conn:
+            assert (await conn.run("echo hello")).stdout == "hello\n"
+
+
+async def test_what_doctor_reads_of_a_running_agent(
+    agent: Running, portal: Portal, gateway: Gateway, state_dir: Path
+) -> None:
+    portal.state = "approved"
+    async with agent.started():
+        tunnel = await gateway.up()
+        await agent.said("tunnel up")
+        assert State(state_dir).noted()["tunnel"] == "up"
+        gateway.admits = lambda username, key: False
+        tunnel.abort()
+        await agent.said("does not let web1 in")
+        assert State(state_dir).noted()["tunnel"] == "down"

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser.desk import Desk
 from tests.chromium import ARGUMENTS, CHROMIUM, require
+from tests.story.broker import Broker, running
+from tests.story.machine import Machine, machine, terminal_grant
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 
@@ -37,3 +40,22 @@ def shot(page: Page, name: str, *, height: int = 800) -> None:
     """A picture of the page, or of its upper part."""
     RESULTS.mkdir(exist_ok=True)
     page.screenshot(path=RESULTS / f"{name}.png", clip={"x": 0, "y": 0, "width": 1280, "height": height})
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with running(tmp_path_factory.mktemp("desk") / "data") as running_broker:
+        yield running_broker
+
+
+@pytest.fixture(scope="session")
+def web1(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A host that is online for the whole run, where alice has a terminal."""
+    with machine(tmp_path_factory.mktemp("machines"), "web1", broker) as made:
+        made.bring_up(terminal_grant())
+        yield made
+
+
+@pytest.fixture(scope="module")
+def desk(broker: Broker, web1: Machine, chromium: Browser) -> Desk:
+    return Desk(broker, web1, chromium)

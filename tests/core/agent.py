@@ -9,9 +9,14 @@ from typing import Any
 
 import asyncssh
 from channels.db import database_sync_to_async
+from django.conf import settings
 
 from brokerd.conf import Address
 from brokerd.gateway import Gateway
+from terminals.limits import Limits
+from terminals.live import LiveTerminals
+from terminals.ssh.desk import PeopleDesk
+from terminals.ssh.held import Held
 from tests.machines.helpers import key_line
 from tests.people.helpers import make_host
 from tunnels.agents import AgentDesk
@@ -19,6 +24,7 @@ from tunnels.directory import Directory
 from tunnels.keys import parse_public_key
 from tunnels.keystore import gateway_key
 from tunnels.models import Host, State
+from tunnels.pairing import PairingDesk
 from tunnels.registry import TunnelRegistry
 
 
@@ -53,6 +59,8 @@ class Node:
     desk: AgentDesk
     registry: TunnelRegistry
     directory: Directory
+    people: PeopleDesk
+    pairing: PairingDesk
 
     async def connect(self, key: asyncssh.SSHKey | None, name: str = "web1", **options: Any) -> Any:
         return await asyncssh.connect(
@@ -77,10 +85,25 @@ class Node:
 @asynccontextmanager
 async def node(keepalive_s: int = 10) -> AsyncIterator[Node]:
     registry, directory = TunnelRegistry(), Directory()
-    desk = AgentDesk(node="node-1", lease_s=35, directory=directory, registry=registry)
+    config = settings.BROKERD
+    desk = AgentDesk(
+        node="node-1",
+        lease_s=35,
+        directory=directory,
+        registry=registry,
+        binds_ports=config.bind_tunnel_ports,
+        tunnel_ports=config.tunnel_ports,
+    )
     await directory.reload()
-    async with Gateway(desk=desk, address=Address("127.0.0.1", 0), keepalive_s=keepalive_s) as gateway:
-        yield Node(gateway, desk, registry, directory)
+    limits = Limits(grace_s=600, idle_s=0, longest_s=0)
+    people = PeopleDesk(
+        terminals=LiveTerminals(node="node-1", registry=registry, limits=limits),
+        held=Held(node="node-1", registry=registry, limits=limits),
+    )
+    address = Address("127.0.0.1", 0)
+    pairing = PairingDesk(directory=directory, is_person=people.keyring.is_person)
+    async with Gateway(desk=desk, people=people, pairing=pairing, address=address, keepalive_s=keepalive_s) as gateway:
+        yield Node(gateway, desk, registry, directory, people, pairing)
 
 
 in_database = database_sync_to_async

@@ -10,6 +10,9 @@ from typing import Any
 
 import asyncssh
 
+from terminals.lines import Line
+from terminals.session import TerminalSession
+from terminals.shell import Shell
 from tests.core.waiting import until
 
 
@@ -26,6 +29,10 @@ class FakeHost:
     banner: str = ""
     gives_shell: bool = True
     answers_channels: bool = True
+    max_sessions: int = 10
+    """In one connection, as sshd's MaxSessions."""
+    answers_requests: bool = True
+    """The global ones, which ask whether it is there."""
     shells: list[FakeShell] = field(default_factory=list)
     doors: list[FakeDoor] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
@@ -48,11 +55,17 @@ class FakeHost:
         await until(lambda: self.shells and self.shell.started, "a shell was started")
         return self.shell
 
-    async def dial(self, *_: object) -> asyncssh.SSHClientConnection:
-        """Straight to it, as a terminal session's `Dial`."""
+    async def connect(self) -> asyncssh.SSHClientConnection:
+        """Straight to it, without a tunnel."""
         return await asyncssh.connect(
             "127.0.0.1", self.port, known_hosts=None, config=None, username="root", client_keys=[], agent_path=None
         )
+
+    @asynccontextmanager
+    async def dial(self, session: TerminalSession) -> AsyncIterator[Shell]:
+        """A terminal session's `Dial`, on a connection of its own."""
+        async with Line(await self.connect()).shell(session) as shell:
+            yield shell
 
 
 class FakeDoor(asyncssh.SSHServer):
@@ -60,10 +73,13 @@ class FakeDoor(asyncssh.SSHServer):
         self._host = host
         self.lost = False
         self.username = ""
+        self.shells: list[FakeShell] = []
         host.doors.append(self)
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self.connection = conn
+        if not self._host.answers_requests:
+            conn._process_keepalive_at_openssh_dot_com_global_request = lambda packet: None  # type: ignore
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
@@ -98,10 +114,24 @@ class FakeDoor(asyncssh.SSHServer):
         return responses == self._host.answers
 
     def session_requested(self) -> Any:
-        return FakeShell(self._host) if self._host.answers_channels else self._never()
+        if sum(not shell.lost for shell in self.shells) >= self._host.max_sessions:
+            return False
+        self.shells.append(FakeShell(self._host))
+        return self.shells[-1] if self._host.answers_channels else self._never()
 
     async def _never(self) -> Any:
         await asyncio.Event().wait()
+
+    def hold_sessions(self) -> asyncio.Event:
+        """From now on an answer to a request for a channel waits for this."""
+        go, give = asyncio.Event(), self.session_requested
+
+        async def wait() -> Any:
+            await go.wait()
+            return give()
+
+        self.session_requested = wait  # type: ignore[method-assign]
+        return go
 
 
 class FakeShell(asyncssh.SSHServerSession):
@@ -147,8 +177,10 @@ class FakeShell(asyncssh.SSHServerSession):
     async def flood(self, total: int, chunk: int = 32 * 1024) -> int:
         """Print as a program does: until it blocks. How much it got rid of."""
         written = 0
-        while written < total and not self.lost:
+        while written < total and not self.channel.is_closing():
             await self.may_write.wait()
+            if self.channel.is_closing():
+                break
             self.channel.write(bytes(chunk))
             written += chunk
             await asyncio.sleep(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
@@ -168,3 +169,21 @@ def in_own_connection(work) -> None:
         work()
     finally:
         connection.close()
+
+
+async def test_rounds_take_at_most_half_of_the_time(no_poll):
+    """However often something changes, and however long a round takes: the terminals need the other half."""
+    loop, rounds = asyncio.get_running_loop(), []
+
+    async def slow() -> None:
+        begun = loop.time()
+        await asyncio.sleep(0.05)
+        rounds.append((begun, loop.time()))
+
+    async with ChangeFeed(slow) as feed:
+        while len(rounds) < 5:
+            feed._seen = -1
+            feed._hint.set()
+            await asyncio.sleep(0.001)
+    for (begun, over), (next_begun, _) in pairwise(rounds[1:]):
+        assert next_begun - over >= 0.9 * (over - begun)

@@ -45,6 +45,7 @@ NONSENSE = [
     ("BROKERD_SSH_PUBLIC", "broker.example"),
     *(("BROKERD_TRUSTED_PROXIES", text) for text in ("proxy", "10.0.0.1/8", "10.0.0.0/33", "1.2.3.4;5.6.7.8")),
     ("BROKERD_METRICS_ALLOW", "everybody"),
+    ("BROKERD_BIND_TUNNEL_PORTS", "yes"),
     *(("BROKERD_OPEN_ENROLLMENT", text) for text in ("yes", "true", "2", "-1")),
     *(("BROKERD_TUNNEL_PORTS", text) for text in ("22100", "a-b", "200-100", "80-90", "22100-70000", "22100-", "²-³")),
     *(("BROKERD_SESSION_GRACE", text) for text in ("10 minutes", "-1", "1.5h", "h", "1w")),

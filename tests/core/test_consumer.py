@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from terminals import consumer, live
+from terminals.limits import Limits
 from terminals.protocol import INPUT_WINDOW, SUBPROTOCOL, Role
 from terminals.session import TerminalSession
 from terminals.tickets import TicketBook
@@ -61,9 +62,9 @@ class Browser:
 @pytest.fixture
 async def terminals(monkeypatch):
     """One live terminal of alice's."""
-    terminal = TerminalSession(uuid4(), "alice", 80, 24)
+    terminal = TerminalSession(uuid4(), "alice", 80, 24, Limits(grace_s=60, idle_s=0, longest_s=0))
     held = {terminal.id: terminal}
-    fake = SimpleNamespace(tickets=TicketBook(), get=held.get, only=terminal)
+    fake = SimpleNamespace(tickets=TicketBook(), find=held.get, attached=lambda it: None, only=terminal)
     monkeypatch.setattr(live, "_current", fake)
     return fake
 
@@ -107,11 +108,13 @@ async def test_attached_typed_and_gone(terminal, ticket):
     browser.type(b"ls\r")
     browser.text("resize", cols=100, rows=30)
     browser.text("ping", t=5)
+    browser.text("interrupt")
+    browser.text("stay")
     browser.go()
     await browser.run()
     assert browser.sent == [{"type": "websocket.accept", "subprotocol": SUBPROTOCOL}]
     assert browser.wire.kinds == ["attached", "resized", "pong"]
-    assert terminal._early_input == b"ls\r" and (terminal.cols, terminal.rows) == (100, 30)
+    assert terminal._keyboard._early == b"ls\r\x03" and (terminal.cols, terminal.rows) == (100, 30)
     assert terminal.viewers == [] and browser.wire.on_writable is None and browser.wire.closed is None
 
 
@@ -202,11 +205,11 @@ async def test_who_was_taken_over_types_no_more(terminal, ticket):
     first.type(b"rm -rf /\r")
     first.text("resize", cols=1, rows=1)
     second.type(b"ls\r")
-    await until(lambda: terminal._early_input)
+    await until(lambda: terminal._keyboard._early)
     for browser in (first, second):
         browser.go()
     await asyncio.gather(*running)
-    assert terminal._early_input == b"ls\r" and first.wire.closed[0] == 4409
+    assert terminal._keyboard._early == b"ls\r" and first.wire.closed[0] == 4409
     assert (terminal.cols, terminal.rows) == (80, 24)
 
 

@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from terminals import live as live_module
-from terminals.live import Limits, LiveTerminals
-from terminals.models import Session
+from terminals.call import Call
+from terminals.limits import Limits
+from terminals.live import LiveTerminals
+from terminals.models import Grant, Session
+from terminals.protocol import Role
 from terminals.sessions import end_session
 from tests.core.agent import in_database, make_machine, node
 from tests.core.host import fake_host
@@ -87,6 +90,39 @@ async def test_from_start_to_exit(stage, alice):
         await until(lambda: len(it.terminals) == 0 and browser.wire.closed)
         assert browser.wire.closed == (1000, "the program ended with status 0") and browser.wire.output == b"bye"
         await until(lambda: it.host.open_doors == 0)
+
+
+async def test_who_was_away_when_the_program_ended_sees_its_last_words(stage, alice):
+    async with stage() as it:
+        row, _ = await it.start(alice)
+        shell = await it.host.until_shell()
+        shell.channel.write(b"result: 42")
+        shell.channel.exit(7)
+        await ended(row)
+        await until(lambda: len(it.terminals) == 0)
+        again, browser = it.terminals.find(row.pk), viewer()
+        again.attach(browser, cols=80, rows=24, output_offset=None)
+        it.terminals.attached(again)
+        await until(lambda: browser.wire.closed)
+        assert browser.wire.output == b"result: 42" and browser.wire.of("exit")[0]["status"] == 7
+        assert browser.wire.closed == (1000, "the program ended with status 7")
+        ticket = await asyncio.to_thread(it.terminals.mint, session=row.pk, person="alice", role=Role.DRIVER)
+        assert it.terminals.tickets.redeem(ticket, session=row.pk) is not None
+
+
+async def test_the_grant_sets_the_limits_at_the_start_and_at_every_look(stage, alice, machine):
+    async with stage() as it:
+
+        def tighten(**limits):
+            Grant.objects.filter(pk=it.grant.pk).update(**limits)
+            it.grant.refresh_from_db()
+
+        await in_database(tighten)(idle_s=100)
+        _, terminal = await it.start(alice, grant=it.grant)
+        assert terminal.limits == Limits(grace_s=60, idle_s=100, longest_s=3600)
+        await in_database(tighten)(idle_s=50, longest_s=90_000)
+        await it.terminals.recheck()
+        assert terminal.limits == Limits(grace_s=60, idle_s=50, longest_s=3600)
 
 
 async def test_another_host_key_is_audited_and_nothing_is_typed_into_it(stage, alice, machine):
@@ -191,7 +227,7 @@ async def test_only_so_many(stage, alice, monkeypatch):
 
 
 async def test_a_failure_of_ours_ends_this_one_with_a_word(stage, alice, monkeypatch, caplog):
-    monkeypatch.setattr(live_module._Call, "dial", lambda *args: 1 / 0)
+    monkeypatch.setattr(Call, "dial", lambda *args: 1 / 0)
     async with stage() as it:
         row, _ = await it.start(alice)
         assert (await ended(row)).reason == "the broker failed; the log says why"

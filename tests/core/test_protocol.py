@@ -99,5 +99,5 @@ def test_a_control_message_is_one_line_of_json(fields):
 
 def test_close_codes_are_those_of_the_interface():
     assert {code.value for code in Close} <= {
-        1000, 4400, 4401, 4403, 4404, 4408, 4409, 4410, 4411, 4412, 4413, 4500, 4503
+        1000, 4400, 4401, 4403, 4404, 4408, 4409, 4410, 4411, 4412, 4413, 4414, 4500, 4503
     }  # fmt: skip

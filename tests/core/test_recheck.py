@@ -10,10 +10,11 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from terminals.grants import revoke_grant
+from terminals.limits import GrantLimits
 from terminals.models import Grant, Person
 from terminals.people import disable_person
 from terminals.protocol import Close
-from terminals.recheck import Watched, failing
+from terminals.recheck import Standing, Watched, judge, withheld
 from terminals.sessions import end_session
 from tests.core.rows import give, session_row
 from tests.people.helpers import make_host
@@ -41,7 +42,7 @@ def row(alice, web1, grant):
 
 
 def ends(row, web_login: str | None = None):
-    return failing([Watched(row.pk, web_login)]).get(row.pk)
+    return judge([Watched(row.pk, web_login)]).ends.get(row.pk)
 
 
 def refuse(row, reason: str, code: Close = Close.NOT_ALLOWED) -> None:
@@ -50,8 +51,8 @@ def refuse(row, reason: str, code: Close = Close.NOT_ALLOWED) -> None:
 
 
 def test_nothing_changed(row):
-    assert failing([]) == {}
-    assert failing([Watched(row.pk, None)]) == {}
+    assert judge([]) == Standing()
+    assert judge([Watched(row.pk, None)]) == Standing({}, {row.pk: GrantLimits()})
 
 
 def test_the_grant_was_revoked(row, grant):
@@ -63,6 +64,15 @@ def test_another_grant_still_allows_it(row, grant, alice, web1):
     give(alice, web1)
     revoke_grant(grant=grant, actor=OPERATOR)
     assert ends(row) is None
+
+
+def test_the_limits_are_those_of_the_grant_that_allows_it_now(row, grant, alice, web1):
+    Grant.objects.filter(pk=grant.pk).update(idle_s=600, grace_s=60)
+    give(alice, web1, longest_s=7200)
+    asked = [Watched(row.pk, None)]
+    assert judge(asked).limits == {row.pk: GrantLimits(grace_s=60, idle_s=600)}, "the oldest that allows decides"
+    revoke_grant(grant=grant, actor=OPERATOR)
+    assert judge(asked).limits == {row.pk: GrantLimits(longest_s=7200)}
 
 
 def test_the_person_was_disabled(row, alice, admin):
@@ -134,16 +144,26 @@ def test_the_row_was_ended_by_an_admin(row):
 def test_each_is_judged_for_itself(row, web1, bob, charlie):
     give(bob, web1)
     others = [session_row(bob, web1), session_row(charlie, web1), session_row(charlie, web1, login="guest")]
-    assert set(failing(Watched(one.pk, None) for one in [row, *others])) == {one.pk for one in others[1:]}
+    standing = judge(Watched(one.pk, None) for one in [row, *others])
+    assert set(standing.ends) == {one.pk for one in others[1:]}
+    assert set(standing.limits) == {row.pk, others[0].pk}
 
 
 @pytest.mark.parametrize("count", [1, 50])
 def test_one_round_asks_no_more_for_fifty_than_for_one(alice, web1, grant, count, django_assert_max_num_queries):
     watched = [Watched(session_row(alice, web1).pk, "some login") for _ in range(count)]
     with django_assert_max_num_queries(8):
-        assert len(failing(watched)) == count
+        assert len(judge(watched).ends) == count
 
 
 def test_a_person_who_is_renamed_keeps_the_terminal(row, alice):
     Person.objects.filter(pk=alice.pk).update(username="alice2")
     assert ends(row) is None
+
+
+def test_the_last_output_of_one_that_has_ended(row, grant):
+    """As long as its person might open another."""
+    end_session(session_id=row.pk, reason="the program ended")
+    assert withheld([row.pk]) == []
+    revoke_grant(grant=grant, actor=OPERATOR)
+    assert withheld([row.pk]) == [row.pk]

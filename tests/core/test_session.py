@@ -13,23 +13,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokerd.conf import BASE_DIR
+from terminals import lines
 from terminals import session as session_module
-from terminals import shell as shell_module
 from terminals.end import End
+from terminals.history import History
+from terminals.keyboard import ACK_S
+from terminals.limits import Limits
 from terminals.protocol import INPUT_WINDOW, WINDOW, BadMessage, Close, Role
-from terminals.session import INPUT_ACK_S, LOW_WATER, TerminalSession
-from terminals.shell import TERM
+from terminals.session import TerminalSession
+from terminals.shell import Program
 from terminals.viewer import Viewer
+from terminals.window import LEAST
 from tests.core.host import FakeHost, fake_host
 from tests.core.waiting import until
 from tests.core.wires import viewer
 
+LIMITS = Limits(grace_s=60, idle_s=300, longest_s=3600)
 BROWSER_ACKS_EVERY = 16 * 1024
 """As in static/terminals/flow.js."""
 
 
 def new_session() -> TerminalSession:
-    return TerminalSession(uuid4(), "alice", 80, 24)
+    return TerminalSession(uuid4(), "alice", 80, 24, LIMITS)
 
 
 def explain(error: BaseException) -> End:
@@ -66,7 +71,7 @@ async def test_a_shell_with_a_pty_of_the_browsers_size(host):
     it = attach(session, cols=100, rows=30)
     async with running(session, host) as task:
         shell = await host.until_shell()
-        assert (shell.term, shell.size) == (TERM, (100, 30))
+        assert (shell.term, shell.size) == (Program().term, (100, 30))
         shell.channel.write(b"$ \xff\xfe")
         await until(lambda: it.wire.output == b"$ \xff\xfe", "bytes arrive as they are, UTF-8 or not (trap 9)")
         session.input(it, b"ls\xff\r")
@@ -77,7 +82,7 @@ async def test_a_shell_with_a_pty_of_the_browsers_size(host):
         shell.channel.exit(3)
         end = await task
     assert end == End("the program ended with status 3", exit={"status": 3})
-    assert session.ring.read(0, session.ring.head) == b"$ \xff\xfebye"
+    assert session.history.read(0, session.history.head) == b"$ \xff\xfebye"
     await until(lambda: host.open_doors == 0, "the connection is closed")
 
 
@@ -110,8 +115,10 @@ async def test_ended_from_outside_and_the_first_reason_counts(host):
 
 @pytest.mark.parametrize("error", [asyncssh.ConnectionLost("x"), OSError("x"), RuntimeError("x")])
 async def test_what_a_failed_dial_means_is_for_the_caller_to_say(error):
+    @asynccontextmanager
     async def dial(_):
         raise error
+        yield
 
     assert (await new_session().run(dial, explain)).reason == "explained: x"
 
@@ -119,9 +126,11 @@ async def test_what_a_failed_dial_means_is_for_the_caller_to_say(error):
 async def test_ended_while_dialing_the_dial_is_cancelled():
     session, cancelled = new_session(), []
 
+    @asynccontextmanager
     async def dial(_):
         try:
             await asyncio.Event().wait()
+            yield
         except asyncio.CancelledError:
             cancelled.append(True)
             raise
@@ -150,10 +159,10 @@ async def test_a_host_that_gives_no_shell():
 
 
 async def test_a_host_that_never_answers_the_request_for_a_shell(monkeypatch):
-    monkeypatch.setattr(shell_module, "OPEN_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(lines, "OPEN_TIMEOUT_S", 0.1)
     async with fake_host(answers_channels=False) as host:
         end = await asyncio.wait_for(new_session().run(host.dial, explain), 5)
-        assert "did not open a shell within" in end.reason
+        assert "did not open a session within" in end.reason
         await until(lambda: host.open_doors == 0)
 
 
@@ -175,6 +184,7 @@ async def test_the_first_browser():
             "input_offset": 0,
             "window": WINDOW,
             "head": 7,
+            "grace": 60,
         },
         {"type": "replay", "until": 7},
     ]
@@ -190,11 +200,12 @@ async def test_a_browser_that_comes_back_goes_on_where_it_was():
 
 async def test_a_browser_that_comes_back_too_late_is_told_what_is_missing():
     session = new_session()
-    session.ring.capacity = 4
-    session.output(b"0123456789")
+    session.history = History(4)
+    for digit in b"0123456789":
+        session.output(bytes([digit]))
     it = attach(session, offset=2)
     assert it.wire.of("gap") == [{"type": "gap", "from": 2, "to": 6, "reason": "ring"}]
-    assert it.wire.output == b"6789"
+    assert it.wire.kinds == ["attached", "gap", "screen"] and it.wire.output == b"6789"
 
 
 async def test_an_offset_that_cannot_be_leaves_everything_as_it_was():
@@ -268,7 +279,7 @@ async def test_without_acks_the_program_blocks_and_memory_stays_flat(host):
         await asyncio.sleep(0.05)
         assert not flooding.done()
         assert it.sent == WINDOW
-        assert session.ring.head <= 4 * WINDOW
+        assert session.history.head <= 4 * WINDOW
         held = session._shell._channel._recv_buf
         assert sum(len(data) for data, _ in held) <= 2 * WINDOW
 
@@ -296,7 +307,7 @@ async def test_a_watcher_never_slows_the_host(host):
     async with running(session, host):
         flooding = await flood(session, host, total)
         assert await asyncio.wait_for(flooding, 15) == total
-        await until(lambda: session.ring.head == total)
+        await until(lambda: session.history.head == total)
         watcher.wire.writable = True
         session.flush()
     assert len(watcher.wire.of("gap")) == 1 and watcher.wire.of("gap")[0]["reason"] == "slow"
@@ -348,7 +359,7 @@ async def test_pause_and_resume_in_one_turn_come_to_nothing(host, monkeypatch):
 
 def test_the_low_water_mark_lets_every_ack_of_a_browser_through():
     """With less, both sides would wait for each other: the browser acks only so often (trap 17)."""
-    assert LOW_WATER >= BROWSER_ACKS_EVERY
+    assert LEAST // 2 >= BROWSER_ACKS_EVERY
     flow = (BASE_DIR / "static/terminals/flow.js").read_text()
     assert f"ACK_EVERY_BYTES = {BROWSER_ACKS_EVERY // 1024} * KIB" in flow
 
@@ -380,7 +391,7 @@ async def test_a_host_that_takes_no_input_stops_the_acks_and_the_window_stops_th
         with pytest.raises(BadMessage, match="unacknowledged"):
             for _ in range(1000):
                 session.input(it, bytes(16 * 1024))
-                await asyncio.sleep(INPUT_ACK_S / 20)
+                await asyncio.sleep(ACK_S / 20)
         assert session.input_offset <= 3 * 1024 * 1024 + INPUT_WINDOW  # its window, and ours
         assert not session._shell.writable
         acked = it.wire.of("input_ack")[-1]["offset"] if it.wire.of("input_ack") else 0
@@ -392,18 +403,20 @@ async def test_what_is_typed_before_the_shell_is_kept_for_it_and_bounded(host):
     session, go = new_session(), asyncio.Event()
     it = attach(session)
 
+    @asynccontextmanager
     async def dial(terminal):
         await go.wait()
-        return await host.dial()
+        async with host.dial(terminal) as shell:
+            yield shell
 
     task = asyncio.create_task(session.run(dial, explain))
     session.input(it, b"ls\r")
     with pytest.raises(BadMessage, match="unacknowledged"):
         for _ in range(100):
             session.input(it, bytes(16 * 1024))
-            await asyncio.sleep(INPUT_ACK_S / 10)
-    assert it.wire.of("input_ack") == [] and len(session._early_input) <= INPUT_WINDOW
-    typed = bytes(session._early_input)
+            await asyncio.sleep(ACK_S / 10)
+    assert it.wire.of("input_ack") == [] and len(session._keyboard._early) <= INPUT_WINDOW
+    typed = bytes(session._keyboard._early)
     go.set()
     await host.until_shell()
     await until(lambda: host.shell.typed == typed and host.shell.typed.startswith(b"ls\r"))
@@ -419,12 +432,14 @@ async def test_a_password_is_neither_shown_nor_kept_nor_mixed_with_early_input(h
     session = new_session()
     it = attach(session)
 
+    @asynccontextmanager
     async def dial(terminal):
         await asyncio.sleep(0.01)  # somebody is typing already
         terminal.tell("Only for staff")
         answers.append(await terminal.ask("root's password: ", echo=False))
         answers.append(await terminal.ask("Code: ", echo=True))
-        return await host.dial()
+        async with host.dial(terminal) as shell:
+            yield shell
 
     answers: list[str | None] = []
     task = asyncio.create_task(session.run(dial, explain))
@@ -439,8 +454,8 @@ async def test_a_password_is_neither_shown_nor_kept_nor_mixed_with_early_input(h
     session.end(End("done"))
     await task
     assert answers == ["hunter2", "123456"]
-    assert session.ring.read(0, session.ring.head) == b"Only for staff\r\nroot's password: \r\nCode: 123456\r\n"
-    assert b"hunter2" not in bytes(session._early_input) and session._answer is None
+    assert session.history.read(0, session.history.head) == b"Only for staff\r\nroot's password: \r\nCode: 123456\r\n"
+    assert b"hunter2" not in bytes(session._keyboard._early) and session._keyboard._answer is None
 
 
 async def test_giving_up_a_question():
@@ -450,7 +465,7 @@ async def test_giving_up_a_question():
     await asyncio.sleep(0)
     session.input(it, b"abc\x03")
     assert await asked is None
-    assert session.ring.read(0, session.ring.head) == b"password: ^C\r\n"
+    assert session.history.read(0, session.history.head) == b"password: ^C\r\n"
 
 
 async def test_a_question_that_is_withdrawn_leaves_typing_to_the_shell():
@@ -462,7 +477,7 @@ async def test_a_question_that_is_withdrawn_leaves_typing_to_the_shell():
     with pytest.raises(asyncio.CancelledError):
         await asked
     session.input(it, b"x")
-    assert session._early_input == b"x"
+    assert session._keyboard._early == b"x"
 
 
 # The end

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from terminals.access import Capability
 from terminals.models import Session
-from terminals.sessions import end_leftovers, end_session, note_key_mismatch, open_session
+from terminals.sessions import (
+    end_leftovers,
+    end_session,
+    note_key_mismatch,
+    note_transfers,
+    open_forward,
+    open_session,
+)
 from tests.core.rows import give, session_row
 from tests.people.helpers import ADDRESS, events, last_event, make_host
 from tunnels.audit import Actor
-from tunnels.errors import Conflict, NotAllowed, NotFound
+from tunnels.errors import Conflict, Invalid, NotAllowed, NotFound
 from tunnels.models import Host
 
 pytestmark = pytest.mark.django_db
@@ -113,3 +121,69 @@ def test_what_another_run_left_open_is_ended(alice, web1):
     assert ours.ended_at is None
     assert left.ended_at is not None and (left.reason, left.bytes_out) == ("broker lost", 2)
     assert events() == ["session.ended"]
+
+
+# Ways to hosts, end to end
+
+
+def way(person, name="web1", port=22, online=True) -> Session:
+    return open_forward(
+        person=person, name=name, port=port, node="node-1", address=ADDRESS, is_online=lambda host_id: online
+    )
+
+
+@pytest.mark.parametrize("by", ["name", "tunnel port", "loopback"])
+def test_a_way_to_a_host(alice, web1, by):
+    grant = give(alice, web1, capabilities=["forward"])
+    place = {"name": ("web1", 22), "tunnel port": ("web1", web1.tunnel_port), "loopback": ("::1", web1.tunnel_port)}
+    row = way(alice, *place[by])
+    assert (row.host, row.login, row.way, row.grant) == (web1, "", Session.Way.END_TO_END, grant)
+    assert not row.has_terminal
+    entry = last_event()
+    assert (entry.event, entry.host, entry.login) == ("forward.opened", "web1", "")
+    assert entry.detail["note"] == "end to end, not recorded"
+    end_session(session_id=row.pk, reason="the client closed it", bytes_in=1, bytes_out=2)
+    assert last_event().event == "forward.closed"
+
+
+WAYS_REFUSED = [
+    ("charlie", "web1", 22, True, NotFound, "there is no host web1 that you may reach"),
+    ("alice", "nowhere", 22, True, NotFound, "there is no host nowhere that you may reach"),
+    ("alice", "web1", 80, True, Invalid, "only the SSH server of web1 can be reached"),
+    ("alice", "localhost", 22, True, NotFound, "there is no host at tunnel port 22"),
+    ("charlie", "localhost", 0, True, NotFound, "there is no host at tunnel port"),
+    ("bob", "web1", 22, True, NotAllowed, "does not give forward"),
+    ("alice", "web1", 22, False, Conflict, "web1 is offline"),
+    ("alice", "evil\x1b[31m\nhost", 22, True, NotFound, "there is no host evil<U"),
+]
+
+
+@pytest.mark.parametrize(("who", "name", "port", "online", "refusal", "told"), WAYS_REFUSED)
+def test_a_way_that_is_refused(who, name, port, online, refusal, told, alice, bob, charlie, web1):
+    """`port` 0 stands for the host's own: to charlie it is as if there were none."""
+    give(alice, web1, capabilities=["forward"])
+    give(bob, web1)
+    person = {"alice": alice, "bob": bob, "charlie": charlie}[who]
+    with pytest.raises(refusal, match=told):
+        way(person, name, port or web1.tunnel_port, online)
+    assert not Session.objects.exists() and events() == ["!forward.refused"]
+    assert last_event().person == who and "\x1b" not in last_event().host
+
+
+@pytest.mark.parametrize(("logins", "chosen"), [(["root", "pi"], "pi"), (["root", "admin"], "admin")])
+def test_without_a_login_it_is_the_hosts_default_or_the_first(alice, web1, logins, chosen):
+    Host.objects.filter(pk=web1.pk).update(login="pi")
+    give(alice, web1, *logins)
+    assert open_(alice, login=None).login == chosen
+
+
+def test_without_a_login_that_fits_it_is_refused(alice, web1, alices):
+    with pytest.raises(NotAllowed, match="no grant gives alice sftp on web1"):
+        open_(alice, login=None, capability=Capability.SFTP)
+
+
+def test_files_are_put_on_record(alice, web1):
+    row = session_row(alice, web1)
+    note_transfers(session_id=row.pk, files=[{"path": "/tmp/a\x1b", "direction": "upload", "bytes": 1}] * 2)
+    assert events() == ["file.transferred"] * 2
+    assert last_event().session == str(row.pk) and "\x1b" not in last_event().detail["path"]

@@ -14,7 +14,8 @@ FILES = {
     "app/part.js": "export const a = 1;\n",
     "other.js": 'export { a } from "./app/part.js";\n',
     "v/x.mjs": 'import "bare-name";\nexport default 1;\n',
-    "style.css": "body { background: url(icon.svg) }\n",
+    "style.css": '@import "app/part.css";\nbody { background: url(icon.svg) }\n',
+    "app/part.css": "p { margin: 0 }\n",
     "icon.svg": "<svg/>\n",
 }
 
@@ -45,6 +46,7 @@ def test_imports_name_the_hashed_files(stored):
         assert re.search(r"\.[0-9a-f]{12}\.js$", hashed)
         assert hashed.rpartition("/")[2] in content(stored, importer), f"{importer} imports {imported}"
     assert stored.stored_name("icon.svg") in content(stored, "style.css")
+    assert stored.stored_name("app/part.css") in content(stored, "style.css")
 
 
 def test_a_change_of_an_imported_module_renames_all_that_import_it(stored, tmp_path):

@@ -200,6 +200,16 @@ def test_waiting_requests_are_bounded(client, monkeypatch):
     assert post(client, body("web3", token=secret)).status_code == 201
 
 
+def test_waiting_requests_of_one_address_are_bounded(client, monkeypatch):
+    monkeypatch.setattr("tunnels.enrollment.MAX_PENDING_OF_SOURCE", 1)
+    ask("web1")
+    assert_problem(post(client, body("web2")), 429)
+    from_elsewhere = client.post(
+        "/api/v1/enrollments", body("web2"), content_type="application/json", REMOTE_ADDR="203.0.113.1"
+    )
+    assert from_elsewhere.status_code == 201
+
+
 def test_polling_needs_the_poll_token(client):
     host, other = ask("web1"), ask("web2")
     for token in (None, "", "wrong", "ü", poll_token(other)):

@@ -68,12 +68,12 @@ class Terminal:
 
     async def panel(self) -> tuple[str, str, list[str]]:
         """Title, words and offers of the end panel."""
-        await self.page.wait_for_selector("#panel:not([hidden])", timeout=10_000)
-        words = await self.page.inner_text("#panel .words")
+        await self.page.wait_for_selector(".pane[data-active] .panel:not([hidden])", timeout=10_000)
+        words = await self.page.inner_text(".pane[data-active] .panel .words")
         return (
-            await self.page.inner_text("#panel-title"),
+            await self.page.inner_text(".pane[data-active] .panel .title"),
             " ".join(words.split("\n")[1:]),
-            await self.page.locator("#panel-offers button").all_inner_texts(),
+            await self.page.locator(".pane[data-active] .offers button").all_inner_texts(),
         )
 
 

@@ -12,7 +12,9 @@ import json
 import mimetypes
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from django.conf import settings
 from django.template import Context, Engine, Library
@@ -24,6 +26,21 @@ ROOT = Path(__file__).resolve().parents[2]
 SUBPROTOCOL = "brokerd.terminal.v1"
 NONCE = "bm9uY2U"
 CSRF_TOKEN = "csrf-of-the-page"
+PERSON = "alice"
+PREFERENCES = {
+    "font_family": "",
+    "font_size": 14,
+    "line_height": 1.0,
+    "theme": "auto",
+    "cursor_style": "block",
+    "cursor_blink": False,
+    "scrollback": 10_000,
+    "copy_on_select": False,
+    "clipboard_write": False,
+    "bell": "visual",
+    "screen_reader": False,
+    "confirm_paste": True,
+}
 CSP = f"default-src 'self'; script-src 'self' 'nonce-{NONCE}'; style-src 'self' 'nonce-{NONCE}'"
 MESSAGE_BYTES = 64 * 1024
 WINDOW_BYTES = 128 * 1024
@@ -38,12 +55,19 @@ def static(path: str) -> str:
     return f"/static/{path}"
 
 
-def render_page(host: str, login: str) -> bytes:
+def render_page(host: str, login: str, preferences: dict) -> bytes:
     if not settings.configured:
         settings.configure()
     engine = Engine(dirs=[str(ROOT / "templates")], libraries={"static": __name__})
-    context = Context({"host": host, "login": login, "csrf_token": CSRF_TOKEN, "request": {"csp_nonce": NONCE}})
-    return engine.get_template("terminals/terminal.html").render(context).encode()
+    context = {
+        "host": host,
+        "login": login,
+        "host_url": f"/hosts/{host}/",
+        "preferences": preferences,
+        "csrf_token": CSRF_TOKEN,
+        "request": {"csp_nonce": NONCE, "user": {"username": PERSON}},
+    }
+    return engine.get_template("terminals/terminal.html").render(Context(context)).encode()
 
 
 async def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -63,9 +87,12 @@ class Socket:
         self.protocol, self.writer, self.attach = protocol, writer, attach
         self.texts: list[dict] = []
         self.sent = 0
-        self.acked = 0
+        self.acked = 0  # by the page, or because it was left out
+        self.acked_by_page = 0
 
     def send(self, message: dict | bytes) -> None:
+        if self.protocol.state is not State.OPEN:
+            return  # as what is sent to a page that goes away
         if isinstance(message, bytes):
             self.protocol.send_binary(message)
         else:
@@ -87,22 +114,80 @@ class Socket:
 
 
 @dataclass
+class Host:
+    """A host as `GET /hosts` shows it; `logins` by capabilities."""
+
+    name: str
+    logins: dict[str, list[str]] = field(default_factory=lambda: {"root": ["terminal"]})
+    online: bool = True
+    offline_reason: str | None = None
+    state: str = "approved"
+
+    def shown(self) -> dict:
+        return {
+            "name": self.name,
+            "state": self.state,
+            "online": self.online,
+            "last_seen": None,
+            "offline_reason": self.offline_reason,
+            "tags": {},
+            "logins": list(self.logins),
+            "capabilities": sorted({capability for names in self.logins.values() for capability in names}),
+            "rights": [{"login": login, "capabilities": names} for login, names in self.logins.items()],
+            "info": {},
+            "tunnel_port": 22100,
+        }
+
+
+@dataclass
 class Session:
     """What the broker keeps of one terminal session."""
 
     id: str
+    host: str = "web1"
+    login: str = "root"
+    started: str = ""
+    is_ended: bool = False
     output: bytearray = field(default_factory=bytearray)
     typed: bytearray = field(default_factory=bytearray)
     socket: Socket | None = None
     acks_input: bool = True
     ack_log: list[int] = field(default_factory=list)
     resizes: list[tuple[int, int]] = field(default_factory=list)
+    interrupts: int = 0  # each counts as one input byte, 0x03, and is in `typed`
+    stays: int = 0
+    drops_output: bool = True  # at an interrupt
+    restoring: str = "\x1b[?1047l"  # the `screen` that follows a gap
+
+    def shown(self) -> dict:
+        return {
+            "id": self.id,
+            "person": PERSON,
+            "host": self.host,
+            "login": self.login,
+            "way": "browser",
+            "has_terminal": True,
+            "state": "ended" if self.is_ended else "live",
+            "started": self.started,
+            "ended": None,
+            "reason": "",
+            "viewers": int(self.socket is not None),
+            "bytes_in": len(self.typed),
+            "bytes_out": len(self.output),
+        }
 
     def print(self, data: bytes) -> None:
         """The host prints; sent at once, whatever the window (`flood` respects it)."""
         self.output += data
         if self.socket is not None:
             self._send_from(self.socket, self.socket.sent, len(self.output))
+
+    def leave_out(self, reason: str) -> None:
+        """What is unsent is never sent; a gap says so."""
+        socket = self.socket
+        socket.send({"type": "gap", "from": socket.sent, "to": len(self.output), "reason": reason})
+        socket.send({"type": "screen", "sequence": self.restoring})
+        socket.sent = socket.acked = len(self.output)
 
     async def flood(self, data: bytes, chunk: int = 8192) -> None:
         """The host prints as fast as the window allows."""
@@ -135,8 +220,12 @@ class Broker:
         self.is_down = False
         self.close_attach_with: list[tuple[int, str]] = []
         self.shift_output = 0  # added to the wanted output offset, to act a broker that lost some
-        self.greeting: Callable[[Session, Socket, dict], None] | None = None
+        self.greeting: Callable[[Session, Socket], None] | None = None  # says more right after `attached`
+        self.grace: int | None = 600  # seconds, in `attached`; None: an older broker
+        self.tunnel_ms: float | None = 4.2
         self.host, self.login = "web1", "root"
+        self.hosts = {name: Host(name) for name in ("web1", "web2", "db1")}
+        self.preferences = dict(PREFERENCES)
         self._tickets: dict[str, str] = {}
         self._count = 0
         self._tasks: set[asyncio.Task] = set()
@@ -147,7 +236,10 @@ class Broker:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hosts/{self.host}/terminal?login={self.login}"
+        return self.url_of(self.host, self.login)
+
+    def url_of(self, host: str, login: str = "root") -> str:
+        return f"http://127.0.0.1:{self.port}/hosts/{host}/terminal?login={login}"
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator[Broker]:
@@ -190,42 +282,95 @@ class Broker:
         method, target, _ = request.split()
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        status, kind, answer = self._answer(method, target.partition("?")[0], headers, body)
+        status, kind, answer = self._answer(method, urlsplit(target), headers, body)
         extra = f"Content-Security-Policy: {CSP}\r\n" if kind == "text/html" else ""
+        cache = "no-store" if "json" in kind else "max-age=600"
         writer.write(
             f"HTTP/1.1 {status} Status\r\nContent-Type: {kind}\r\nContent-Length: {len(answer)}\r\n"
-            f"Cache-Control: max-age=600\r\nConnection: close\r\n{extra}\r\n".encode()
+            f"Cache-Control: {cache}\r\nConnection: close\r\n{extra}\r\n".encode()
             + answer
         )
         await writer.drain()
 
-    def _answer(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, str, bytes]:
+    def _answer(self, method: str, target: SplitResult, headers: dict, body: bytes) -> tuple[int, str, bytes]:
+        path, query = target.path, dict(parse_qsl(target.query))
         if path.startswith("/static/"):
             file = ROOT / path.lstrip("/")
             return 200, mimetypes.guess_type(file.name)[0] or "application/octet-stream", file.read_bytes()
-        if method == "POST":
-            status, answer = self._rest(path, headers, json.loads(body))
+        if path.startswith("/api/v1/"):
+            status, answer = self._rest(method, path.removeprefix("/api/v1"), query, headers, body)
             kind = "application/json" if status < 400 else "application/problem+json"
-            return status, kind, json.dumps(answer).encode()
-        if path == f"/hosts/{self.host}/terminal":
-            return 200, "text/html", render_page(self.host, self.login)
+            return status, kind, b"" if answer is None else json.dumps(answer).encode()
+        if path.endswith("/terminal"):
+            host = unquote(path.removeprefix("/hosts/").removesuffix("/terminal"))
+            return 200, "text/html", render_page(host, query.get("login", self.login), self.preferences)
         return 200, "text/html", b"<!doctype html><title>hosts</title>the list of hosts"
 
-    def _rest(self, path: str, headers: dict, body: dict) -> tuple[int, dict]:
-        self.requests.append(("POST", path, body))
-        if headers.get("x-csrftoken") != CSRF_TOKEN:
-            self.violations.append(f"{path}: no CSRF token")
+    def _rest(self, method: str, path: str, query: dict, headers: dict, body: bytes) -> tuple[int, dict | None]:
+        sent = json.loads(body) if body else query
+        self.requests.append((method, path, sent))
+        if method != "GET" and headers.get("x-csrftoken") != CSRF_TOKEN:
+            self.violations.append(f"{method} {path}: no CSRF token")
         if self.problems:
             return self.problems.pop(0)
-        if path == "/api/v1/sessions":
-            self._count += 1
-            session = Session(f"s{self._count}")
-            self.sessions[session.id] = session
-            return 201, {"id": session.id, **self._ticket(session.id)}
-        session_id = path.removeprefix("/api/v1/sessions/").removesuffix("/tickets")
-        if session_id not in self.sessions:
+        match method, path.strip("/").split("/"):
+            case "GET", ["hosts"]:
+                return 200, {"items": [host.shown() for host in self.hosts.values()], "next": None}
+            case "GET", ["hosts", name] if name in self.hosts:
+                return 200, self.hosts[name].shown()
+            case "GET", ["sessions"]:
+                return 200, self._live_sessions(query)
+            case "POST", ["sessions"]:
+                return self._open(sent)
+            case "POST", ["sessions", session, "tickets"]:
+                return self._attachable(session)
+            case "DELETE", ["sessions", session]:
+                return self._end(session)
+            case "GET", ["preferences"]:
+                return 200, self.preferences
+            case "PUT", ["preferences"]:
+                return self._prefer(sent)
+        self.violations.append(f"{method} {path}: there is no such call")
+        return 404, {"title": "Not found", "detail": "There is nothing here.", "status": 404}
+
+    def open_session(self, host: str, login: str = "root") -> Session:
+        """As from another browser of the same person."""
+        self._count += 1
+        session = Session(f"s{self._count}", host, login, datetime.now(UTC).isoformat())
+        self.sessions[session.id] = session
+        return session
+
+    def _open(self, wanted: dict) -> tuple[int, dict]:
+        session = self.open_session(wanted["host"], wanted["login"])
+        return 201, {"id": session.id, **self._ticket(session.id)}
+
+    def _live_sessions(self, query: dict) -> dict:
+        if query.get("live") != "1" or query.get("mine") != "1":
+            self.violations.append(f"sessions that are not the person's or not live were asked for: {query}")
+        shown = [session.shown() for session in self.sessions.values() if not session.is_ended]
+        return {"items": shown[::-1], "next": None}
+
+    def _attachable(self, session_id: str) -> tuple[int, dict]:
+        session = self.sessions.get(session_id)
+        if session is None:
             return 404, {"title": "Not found", "detail": "There is no such terminal session.", "status": 404}
+        if session.is_ended:
+            return 409, {"title": "Conflict", "detail": "this terminal has ended", "status": 409}
         return 201, self._ticket(session_id)
+
+    def _end(self, session_id: str) -> tuple[int, dict | None]:
+        session = self.sessions[session_id]
+        session.is_ended = True
+        if session.socket is not None:
+            session.socket.send({"type": "closing", "reason": "ended by its owner", "retry_after": None})
+            session.socket.close(1000, "ended by its owner")
+        return 204, None
+
+    def _prefer(self, wanted: dict) -> tuple[int, dict]:
+        if set(wanted) != set(PREFERENCES):
+            self.violations.append(f"preferences are stored whole: {wanted}")
+        self.preferences = wanted
+        return 200, wanted
 
     def _ticket(self, session_id: str) -> dict:
         ticket = f"t{len(self._tickets)}"
@@ -277,6 +422,8 @@ class Broker:
         if attach.get("type") != "attach" or set(attach) != wanted:
             self.violations.append(f"attach: {attach}")
         session = self.sessions[self._tickets.pop(attach["ticket"])]
+        if session.socket is not None:
+            session.socket.close(4409, "opened in another window")
         if self.close_attach_with:
             socket.close(*self.close_attach_with.pop(0))
             return session, socket
@@ -293,11 +440,14 @@ class Broker:
                 "input_offset": len(session.typed),
                 "window": WINDOW_BYTES,
                 "head": len(session.output),
+                **({} if self.grace is None else {"grace": self.grace}),
             }
         )
-        socket.sent = socket.acked = start
+        socket.sent = socket.acked = socket.acked_by_page = start
         if offset is None and session.output:
             socket.send({"type": "replay", "until": len(session.output)})
+        if self.greeting is not None:
+            self.greeting(session, socket)
         session.socket = socket
         session._send_from(socket, start, len(session.output))
         return session, socket
@@ -306,14 +456,22 @@ class Broker:
         socket.texts.append(message)
         kind = message["type"]
         if kind == "ack":
-            if not socket.acked < message["offset"] <= socket.sent:
-                self.violations.append(f"ack {message['offset']}: acked {socket.acked}, sent {socket.sent}")
-            socket.acked = message["offset"]
+            if not socket.acked_by_page < message["offset"] <= socket.sent:
+                self.violations.append(f"ack {message['offset']}: acked {socket.acked_by_page}, sent {socket.sent}")
+            socket.acked_by_page = message["offset"]
+            socket.acked = max(socket.acked, message["offset"])
             session.ack_log.append(message["offset"])
         elif kind == "resize":
             session.resizes.append((message["cols"], message["rows"]))
         elif kind == "ping":
-            socket.send({"type": "pong", "t": message["t"], "tunnel_ms": 4.2})
+            socket.send({"type": "pong", "t": message["t"], "tunnel_ms": self.tunnel_ms})
+        elif kind == "interrupt":
+            session.interrupts += 1
+            if session.drops_output:
+                session.leave_out("interrupt")
+            self._on_input(session, socket, b"\x03")
+        elif kind == "stay":
+            session.stays += 1
         else:
             self.violations.append(f"message: {message}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .conftest import Terminal
-from .fake_broker import wait_until
+from .fake_broker import ROOT, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -18,7 +18,7 @@ async def test_find_shows_and_leaves(terminal: Terminal) -> None:
     await terminal.page.keyboard.type("needle")
     await terminal.page.keyboard.press("Enter")
     await wait_until(lambda: session.socket is not None, "still attached")
-    output = terminal.page.locator("#find output")
+    output = terminal.page.locator(".find output")
     await output.wait_for()
     assert "2" in await output.inner_text()
     await terminal.page.keyboard.press("Escape")
@@ -56,3 +56,18 @@ async def test_styles_need_no_exception_from_the_policy(terminal: Terminal) -> N
     nonces = await terminal.page.evaluate("[...document.querySelectorAll('style')].map((style) => style.nonce)")
     assert nonces, "the emulator makes style elements"
     assert all(nonces)
+
+
+async def test_all_modules_are_asked_for_at_once(terminal: Terminal) -> None:
+    """What an import would ask for later, one round trip for each level of imports, the page names at once."""
+    await terminal.open()
+    named = await terminal.page.evaluate(
+        "[...document.querySelectorAll('[rel=modulepreload]')].map((link) => link.href)"
+    )
+    loaded = await terminal.page.evaluate(
+        "performance.getEntriesByType('resource').map(({name}) => name).filter((name) => /\\.m?js$/.test(name))"
+    )
+    main = f"{terminal.broker.url.partition('/hosts')[0]}/static/terminals/main.js"
+    assert {*named, main} == set(loaded)
+    modules = {path.name for path in (ROOT / "static" / "terminals").glob("*.js")}
+    assert modules == {url.rpartition("/")[2] for url in loaded if "/terminals/" in url}

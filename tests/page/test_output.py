@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from .conftest import Terminal
-from .fake_broker import WINDOW_BYTES, wait_until
+from .fake_broker import WINDOW_BYTES, Session, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -93,3 +95,170 @@ async def test_a_web_link_asks_first(terminal: Terminal) -> None:
     assert await terminal.page.inner_text("#link-host") == "example.com"
     await terminal.page.get_by_role("button", name="Cancel").click()
     assert len(terminal.page.context.pages) == 1
+
+
+async def column_after(terminal: Terminal, session: Session, text: bytes) -> int:
+    """Where the emulator says that its cursor is (CPR, from 1) after the text at the start of a line."""
+    before = len(session.typed)
+    session.print(b"\r\x1b[2K" + text + b"\x1b[6n")
+    await wait_until(lambda: session.typed.endswith(b"R") and len(session.typed) > before, "a cursor position report")
+    return int(session.typed[before:].rstrip(b"R").rpartition(b";")[2])
+
+
+# The columns as glibc's wcwidth has them, which the line editors of hosts go by.
+WIDTHS = [
+    ("plain", "abc", 3),
+    ("accent", "é", 1),
+    ("combining mark", "e\u0301", 1),
+    ("three combining marks", "a\u0300\u0323\u0308", 1),
+    ("wide", "漢字", 4),
+    ("full width", "Ａ", 2),
+    ("hangul", "한글", 4),
+    ("kana with voicing mark", "か\u3099", 2),
+    ("emoji", "👍", 2),
+    ("emoji of 2018", "🥰", 2),
+    ("skin tone", "👍🏽", 4),
+    ("family", "👨\u200d👩\u200d👧", 6),
+    ("zero width space", "a\u200bb", 2),
+    ("box drawing", "│─┼", 3),
+    ("thai with vowel", "ก\u0e34", 1),
+]
+
+
+@pytest.mark.parametrize(("text", "columns"), [row[1:] for row in WIDTHS], ids=[row[0] for row in WIDTHS])
+async def test_characters_take_the_columns_that_hosts_expect(terminal: Terminal, text: str, columns: int) -> None:
+    session = await terminal.open()
+    assert await column_after(terminal, session, text.encode()) == columns + 1
+    await terminal.shows(text)
+
+
+async def test_wide_characters_keep_their_columns_bytewise(terminal: Terminal) -> None:
+    """Each byte in a message of its own: no character is taken for its first bytes."""
+    session = await terminal.open()
+    for byte in "漢é👍|".encode():
+        session.print(bytes([byte]))
+    await terminal.shows("漢é👍|")
+    assert await column_after(terminal, session, "漢é👍|".encode()) == 7
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff",
+        b"\xc3",
+        b"\xe2\x82",
+        b"\xf0\x9f\x91",
+        b"\xc0\xaf",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        bytes(range(0xA0, 0x100)),
+    ],
+    ids=["no start", "cut after 1", "cut after 2", "cut after 3", "overlong", "surrogate", "too large", "latin-1"],
+)
+async def test_invalid_utf8_leaves_what_follows_alone(terminal: Terminal, data: bytes) -> None:
+    session = await terminal.open()
+    session.print(data + b"\r\nafter it: \xe2\x9c\x93 fine")
+    await terminal.shows("after it: ✓ fine")
+
+
+PIXELS = """async (points) => {
+    const image = await createImageBitmap(await (await fetch(points.picture)).blob());
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    return points.at.map(([x, y]) => Array.from(context.getImageData(x, y, 1, 1).data.slice(0, 3)));
+}"""
+
+
+async def colours_of_cells(terminal: Terminal, cells: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """The colour in the middle of cells (column, row), read from a picture of the page."""
+    page = terminal.page
+    box = await page.locator(".pane[data-active] .xterm-screen").bounding_box()
+    assert box is not None
+    attach = terminal.broker.attaches[-1]
+    width, height = box["width"] / attach["cols"], box["height"] / attach["rows"]
+    at = [[round(box["x"] + (x + 0.5) * width), round(box["y"] + (y + 0.5) * height)] for x, y in cells]
+    picture = "data:image/png;base64," + base64.b64encode(await page.screenshot()).decode()
+    blank = await page.context.new_page()  # the page's own policy fetches no data: address
+    try:
+        return [tuple(colour) for colour in await blank.evaluate(PIXELS, {"picture": picture, "at": at})]
+    finally:
+        await blank.close()
+
+
+async def test_24_bit_colours_are_exact(terminal: Terminal) -> None:
+    await terminal.page.emulate_media(color_scheme="dark")
+    session = await terminal.open()
+    wanted = [(1, 2, 3), (255, 128, 0), (18, 52, 86), (254, 254, 254), (120, 7, 201)]
+    session.print(b"\x1b[?25l\x1b[H")
+    for red, green, blue in wanted:
+        session.print(b"\x1b[48;2;%d;%d;%dm    \x1b[0m" % (red, green, blue))
+    session.print(b"\r\n\x1b[48:2::9:99:199m    \x1b[0m\x1b[48;5;196m    \x1b[0m\x1b[7m    \x1b[0mdone")
+    await terminal.shows("done")
+    await terminal.page.wait_for_timeout(200)  # until it is drawn
+    cells = [(index * 4 + 1, 0) for index in range(len(wanted))] + [(1, 1), (5, 1), (9, 1)]
+    assert await colours_of_cells(terminal, cells) == [*wanted, (9, 99, 199), (255, 0, 0), (214, 219, 225)]
+
+
+async def test_many_terminals_draw_without_the_gpu(terminal: Terminal) -> None:
+    """A browser gives 16 WebGL contexts: those after the eighth draw with the DOM, and nobody hears of it."""
+    await terminal.open()
+    found = await terminal.page.evaluate("""async () => {
+        const { Terminal } = await import("/static/vendor/xterm.mjs");
+        const { drawWithGpu } = await import("/static/terminals/gpu.js");
+        const count = () => document.querySelectorAll("#probe canvas.xterm-link-layer").length;
+        const room = document.createElement("div");
+        room.id = "probe";
+        document.body.append(room);
+        const open = () => {
+            const box = document.createElement("div");
+            room.append(box);
+            const terminal = new Terminal({ cols: 20, rows: 2, allowProposedApi: true });
+            terminal.open(box);
+            return { terminal, release: drawWithGpu(terminal) };
+        };
+        const all = Array.from({ length: 20 }, open);
+        const used = count();
+        all.forEach(({ terminal }, number) => terminal.write(`screen ${number}`));
+        await Promise.all(all.map(({ terminal }) => new Promise((parsed) => terminal.write("", parsed))));
+        const texts = all.map(({ terminal }) => terminal.buffer.active.getLine(0).translateToString(true));
+        for (const { terminal, release } of all) {
+            release();
+            terminal.dispose();
+        }
+        const again = open();
+        const afterRelease = count();
+        again.release();
+        again.release(); // once is enough
+        again.terminal.dispose();
+        room.remove();
+        return { used, texts, afterRelease };
+    }""")
+    assert found["texts"] == [f"screen {number}" for number in range(20)]
+    assert found["used"] in (0, 7), "one of the eight is the page's own; none where there is no WebGL"
+    assert found["afterRelease"] == min(found["used"], 1)
+
+
+async def test_a_lost_gpu_is_not_noticed(terminal: Terminal) -> None:
+    session = await terminal.open()
+    session.print(b"before")
+    await terminal.shows("before")
+    await terminal.page.evaluate("""() => {
+        for (const canvas of document.querySelectorAll(".pane[data-active] canvas")) {
+            canvas.getContext("webgl2")?.getExtension("WEBGL_lose_context")?.loseContext();
+        }
+    }""")
+    session.print(b" and after")
+    await terminal.page.wait_for_function(
+        """() => document.querySelector(".pane[data-active] .xterm-rows")?.textContent.includes("before and after")"""
+    )
+
+
+async def test_a_sequence_of_the_broker_restores_and_is_answered_by_nobody(terminal: Terminal) -> None:
+    session = await terminal.open()
+    session.socket.send({"type": "screen", "sequence": "\x1b[?2004h\x1b[?1h\x1b[c\x1b[6n"})
+    session.print(b"restored")
+    await terminal.shows("restored")
+    await terminal.page.keyboard.press("ArrowUp")
+    await wait_until(lambda: session.typed, "the key")
+    assert bytes(session.typed) == b"\x1bOA"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from .conftest import Terminal
-from .fake_broker import wait_until
+from .fake_broker import Session, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+START = 2_000_000_000
 
 
 async def test_cuts_lose_and_repeat_nothing(terminal: Terminal) -> None:
@@ -30,18 +32,105 @@ async def test_cuts_lose_and_repeat_nothing(terminal: Terminal) -> None:
     assert len(terminal.broker.sessions) == 1, "the same shell all along"
 
 
-async def test_it_says_that_it_reconnects(terminal: Terminal) -> None:
-    session = await terminal.open()
+async def lose(terminal: Terminal, session: Session) -> None:
+    """As when the network goes: the page cannot come back."""
     terminal.broker.is_down = True
     session.socket.cut()
+    session.socket = None
     await terminal.is_state("reconnecting")
-    assert "Reconnecting" in await terminal.page.inner_text("#banner")
+
+
+async def banner(terminal: Terminal) -> str:
+    return await terminal.page.inner_text(".pane[data-active] .banner .words")
+
+
+async def test_it_says_that_it_reconnects(terminal: Terminal) -> None:
+    await terminal.page.clock.install(time=START)
+    session = await terminal.open()
+    await lose(terminal, session)
+    await terminal.page.clock.pause_at(START + 7)  # so that it does not try by itself
+    assert "Reconnecting" in await banner(terminal)
     await terminal.page.keyboard.type("kept")
-    assert "What you type is kept" in await terminal.page.inner_text("#banner")
+    assert "What you type is kept" in await banner(terminal)
     terminal.broker.is_down = False
     await terminal.page.get_by_role("button", name="Try now").click()
     await terminal.is_state("live")
     await wait_until(lambda: bytes(session.typed) == b"kept", "what was typed meanwhile")
+
+
+async def test_it_says_how_long_the_shell_waits(terminal: Terminal) -> None:
+    await terminal.page.clock.install(time=START)
+    session = await terminal.open()
+    await terminal.page.clock.pause_at(START + 7)
+    session.socket.send({"type": "notice", "text": "the last sign of life"})
+    await terminal.page.locator(".notices", has_text="last sign").wait_for()
+    await lose(terminal, session)
+    assert await banner(terminal) == "Reconnecting… The shell waits for 10 min."
+    said = terminal.page.locator(".banner [role=status]")
+    assert await said.inner_text() == await banner(terminal)
+    await terminal.page.clock.run_for(20_000)
+    assert await banner(terminal) == "Reconnecting… The shell waits for 9 min 40 s."
+    assert await said.inner_text() == "Reconnecting… The shell waits for 10 min.", "said once"
+    await terminal.page.keyboard.type("x")
+    assert await banner(terminal) == "Reconnecting… What you type is kept. The shell waits for 9 min 40 s."
+    await terminal.page.clock.fast_forward(535_000)
+    assert await banner(terminal) == "Reconnecting… What you type is kept. The shell waits for 45 s."
+    await terminal.page.clock.run_for(46_000)
+    assert await banner(terminal) == "Reconnecting… What you type is kept. The shell may have ended."
+    terminal.broker.is_down = False
+    await terminal.page.clock.run_for(9_000)
+    await terminal.is_state("live")
+    assert not await terminal.page.locator(".banner").is_visible()
+
+
+async def test_an_older_broker_does_not_say_how_long(terminal: Terminal) -> None:
+    terminal.broker.grace = None
+    session = await terminal.open()
+    await lose(terminal, session)
+    assert await banner(terminal) == "Reconnecting…"
+    terminal.broker.is_down = False
+    await terminal.is_state("live")
+
+
+@pytest.mark.parametrize("event", ["online", "visibilitychange"])
+async def test_it_tries_at_once_when_the_network_or_the_page_is_back(terminal: Terminal, event: str) -> None:
+    await terminal.page.clock.install(time=START)
+    session = await terminal.open()
+    await lose(terminal, session)
+    await terminal.page.clock.pause_at(START + 7)
+    terminal.broker.is_down = False
+    target = "window" if event == "online" else "document"
+    await terminal.page.evaluate(f"() => {{ {target}.dispatchEvent(new Event('{event}')) }}")
+    await terminal.is_state("live")
+
+
+async def test_after_a_sleep_it_asks_whether_the_connection_lives(terminal: Terminal) -> None:
+    """The connection died while the machine slept, and nothing says so: no event, no closed socket."""
+    await terminal.page.clock.install(time=START)
+    session = await terminal.open()
+    await terminal.page.clock.pause_at(START + 7)
+    asleep = session.socket
+    before = len(asleep.texts)
+    asleep.send = lambda _message: None
+    await terminal.page.clock.fast_forward(20 * 60 * 1000)
+    await wait_until(lambda: any(text["type"] == "ping" for text in asleep.texts[before:]), "a ping at once")
+    session.socket = None
+    await terminal.page.clock.run_for(5_500)
+    await terminal.is_state("live")
+    await wait_until(lambda: session.socket is not None, "another connection")
+
+
+async def test_after_a_long_sleep_the_shell_may_have_ended(terminal: Terminal) -> None:
+    """It has waited since the broker was last heard of, not since the page has noticed."""
+    await terminal.page.clock.install(time=START)
+    session = await terminal.open()
+    await terminal.page.clock.pause_at(START + 7)
+    session.socket.send = lambda _message: None
+    terminal.broker.is_down = True
+    await terminal.page.clock.fast_forward(20 * 60 * 1000)
+    await terminal.page.clock.run_for(5_500)
+    await terminal.is_state("reconnecting")
+    assert await banner(terminal) == "Reconnecting… The shell may have ended."
 
 
 async def test_a_reload_attaches_to_the_same_shell(terminal: Terminal) -> None:

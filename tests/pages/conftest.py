@@ -11,9 +11,11 @@ from django.core.cache import cache
 
 from terminals.api_tokens import create_api_token
 from terminals.grants import create_grant
+from terminals.keys import add_key
 from terminals.models import Grant, Session
 from terminals.sessions import end_session
 from tests.conftest import DATA_DIR
+from tests.machines.helpers import key_line
 from tests.pages.helpers import ask
 from tests.people.helpers import ADDRESS, make_host
 from tunnels.audit import OPERATOR
@@ -92,5 +94,6 @@ def portal(alice, bob, charlie, auditor, admin, web1, new1, alices, bobs, her_se
         PAST=past,
         GRANT=alices,
         TOKEN=create_enrollment_token(name="office", tags={"site": "berlin"}, actor=OPERATOR)[0],
+        KEY=add_key(person=alice, text=key_line("alice's laptop"), actor=OPERATOR),
         APITOKEN=create_api_token(person=alice, name="script", actor=OPERATOR)[0],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from itertools import count
+from itertools import cycle
 from typing import Any
 from urllib.parse import urljoin
 
@@ -15,7 +15,7 @@ from tests.machines import helpers as machines
 from tests.people.helpers import ADDRESS
 from tunnels.models import Host
 
-_ports = count(22600)  # make_host counts from below
+_ports = cycle(range(22600, 23100))  # make_host takes those below
 VOID = {"meta", "link", "input", "img", "br", "option"}
 Attrs = dict[str, str]
 
@@ -61,7 +61,7 @@ class Page(HTMLParser):
             self._open.append(tag)
         if name == "form":
             self.forms.append(Form(tag.attrs.get("action") or self.url, tag.attrs.get("method", "get")))
-        elif name in ("input", "option") and "form" in tag.inside:
+        elif name in ("input", "option", "textarea") and "form" in tag.inside and "datalist" not in tag.inside:
             self._note_field(tag)
 
     def handle_startendtag(self, name: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -104,7 +104,7 @@ class Page(HTMLParser):
             select = next(outer for outer in reversed(self._open) if outer.name in ("select", "form"))
             if "selected" in attrs or select.attrs["name"] not in fields:
                 fields[select.attrs["name"]] = attrs["value"]
-        elif attrs.get("type") != "checkbox":
+        elif attrs.get("type") != "checkbox" and "name" in attrs:
             fields[attrs["name"]] = attrs.get("value", "")
         elif "checked" in attrs:
             fields.setdefault(attrs["name"], []).append(attrs.get("value", "on"))

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import resolve, reverse
 
-from terminals.models import ApiToken, Grant, Session
+from terminals.models import ApiToken, Grant, PersonKey, Session
 from terminals.urls import urlpatterns
 from tests.pages.helpers import Page
 from tests.people.helpers import ADDRESS, events
@@ -38,6 +38,7 @@ PAGES = [
     ("/sessions/?all", EVERYBODY),
     ("/sessions/SESSION/", [302, 404, 200, 404, 200, 200]),
     ("/account/", EVERYBODY),
+    ("/account/keys/", [302, 302, 302, 302, 302, 302]),
     ("/admin/password_change/", [302, 302, 302, 302, 302, 302]),
 ]
 
@@ -54,6 +55,8 @@ FORMS = [
     ("/grants/GRANT/revoke", FOR_ADMINS),
     ("/sessions/SESSION/end", [302, 404, 302, 404, 403, 302]),
     ("/account/", EVERYBODY),
+    ("/account/keys/", EVERYBODY),
+    ("/account/keys/KEY/remove", [302, 404, 302, 404, 404, 404]),
     ("/account/tokens/APITOKEN/revoke", [302, 404, 302, 404, 404, 404]),
 ]
 
@@ -71,7 +74,9 @@ def visit(request, portal):
 
 def state() -> tuple:
     """All that a form could change."""
-    rows = (model.objects.order_by("pk").values() for model in (Host, Grant, ApiToken, EnrollmentToken, Session))
+    rows = (
+        model.objects.order_by("pk").values() for model in (Host, Grant, ApiToken, PersonKey, EnrollmentToken, Session)
+    )
     return tuple(list(values) for values in rows)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from django.contrib.auth.models import Group
 
@@ -76,6 +78,9 @@ def test_a_grant_on_all_hosts_for_a_while_from_some_networks(make):
         ({"valid_until": "2999-01-01"}, "A time needs its zone"),
         ({"valid_until": "999999999d"}, "Write a duration"),
         ({"networks": "10.0.0.1/8"}, "is not a network"),
+        ({"idle_s": "5s"}, "idle: a limit of a grant is between 10 s and 30 d; leave it out for the broker's setting."),
+        ({"grace_s": "0"}, "grace: a limit of a grant is between 10 s and 30 d"),
+        ({"longest_s": "soon"}, "Write a duration such as 30m, 8h or 7d."),
     ],
 )
 def test_what_makes_no_sense_is_told_and_stays_filled_in(make, new1, fields, told):
@@ -103,6 +108,23 @@ def test_revoking_twice_is_told(browser, alices):
     assert Page(answer.client.get(PAGE)).messages == []
     assert f"Grant {alices.pk} is revoked already." in answer.content.decode()
     assert last_event().outcome == "refused"
+
+
+def test_limits(make, browser, alice):
+    page = make(idle_s="10m", longest_s="", grace_s="5 min")
+    grant = Grant.objects.get()
+    assert (grant.idle_s, grant.longest_s, grant.grace_s) == (600, None, 300)
+    assert "idle 10 min, grace 5 min" in page.one("tbody").text
+    explained = browser.open("/grants/explain/?person=alice&host=web1&login=root&capability=terminal")
+    assert "idle 10 min, grace 5 min" in explained.one("tbody").text
+    assert "idle 10 min, grace 5 min" in Browser(alice).open("/hosts/web1/").one("tbody").text
+
+
+def test_the_form_shows_the_settings_that_hold_without_limits(browser, settings):
+    settings.BROKERD = replace(settings.BROKERD, idle_timeout_s=0, max_session_s=5400)
+    page = browser.open(PAGE)
+    shown = [page.one("input", id=f"id_{name}_s").attrs["placeholder"] for name in ("idle", "longest", "grace")]
+    assert shown == ["none", "1 h 30 min", "10 min"]
 
 
 def test_no_grant_yet(browser):

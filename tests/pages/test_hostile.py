@@ -8,8 +8,9 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import transaction
+from django.utils import timezone
 
-from terminals.models import AUDITORS, ApiToken, Grant, Person, Session
+from terminals.models import AUDITORS, ApiToken, Grant, Person, PersonKey, Session
 from tests.pages.helpers import Browser, Page
 from tests.pages.test_markup import check_nothing_inline
 from tunnels.audit import Actor, Event, record
@@ -42,6 +43,8 @@ PAGES = [
     "/audit/",
     "/account/",
 ]
+FORMS = {path: path for path in ("/grants/", "/approvals/tokens/", "/account/")} | {"/account/keys/": "/account/"}
+"""Where each is sent, and the page that it stands on."""
 UNTOUCHED = {"/hosts/web1/terminal?login=root", "/sessions/"}
 
 
@@ -61,6 +64,7 @@ def write_everywhere(word: str, waiting: Host, bob: Person) -> None:
     Tunnel.objects.update(reason=word, client=word)
     EnrollmentToken.objects.update(name=word, host_name=word, tags={word: word}, created_by=word)
     ApiToken.objects.update(name=word)
+    PersonKey.objects.update(comment=word, last_used_at=timezone.now(), last_used_address=word)
     Group.objects.exclude(name=AUDITORS).update(name=word)
     Person.objects.filter(pk=bob.pk).update(username=word)
     Grant.objects.filter(group=None).update(created_by=word)
@@ -95,11 +99,11 @@ def test_names_in_an_address_are_text_as_well(browser):
 
 
 def test_what_was_typed_into_a_form_comes_back_as_text(browser, alice):
-    for path in ("/grants/", "/approvals/tokens/", "/account/"):
-        fields = browser.open(path).form(path).fields
+    for path, shown_at in FORMS.items():
+        fields = browser.open(shown_at).form(path).fields
         typed = {name: HOSTILE for name in fields if name != "csrfmiddlewaretoken"}
         expected = bones(browser.send(path, **dict.fromkeys(typed, "?" * 500)))
-        browser.open(path)
+        browser.open(shown_at)
         page = browser.send(path, **typed)
         assert bones(page) == expected
         check_nothing_inline(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from terminals.grants import create_grant
 from terminals.models import Grant
+from terminals.preferences import TerminalPreferences, set_preferences
 from tests.pages.helpers import Browser, Page
 from tests.people.helpers import make_host, make_tunnel
 from tunnels.audit import OPERATOR
@@ -92,9 +94,15 @@ def test_a_host_in_detail(alice, web1, alices):
     assert "no end" in rights
 
 
+def commands_under(page: Page, heading: str) -> list[str]:
+    """What stands to be copied in the section with this heading."""
+    section = next(tag for tag in page.all("section") if heading in tag.text)
+    return [tag.text for tag in page.all("pre") if tag.text in section.text]
+
+
 def test_commands_name_the_real_addresses(alice, alices, web1, settings):
     page = Browser(alice).open("/hosts/web1/")
-    tunnel, agent = (tag.text for tag in page.all("pre"))
+    tunnel, agent = commands_under(page, "On the machine itself")
     gateway = settings.BROKERD.gateway_address
     assert tunnel.startswith(f"ssh -N -R {web1.tunnel_port}:localhost:22 -p {gateway.port} ")
     assert tunnel.endswith(f" web1@{gateway.host}")
@@ -126,8 +134,10 @@ class TestEmptyPortal:
         settings.BROKERD = replace(settings.BROKERD, open_enrollment=True)
         page = Browser(admin).open("/")
         assert page.one("h2").text == "Add the first machine"
-        first, *steps = self.commands(page)
-        assert first == f"brokerd-agent --broker {settings.BROKERD.portal_url}"
+        pairing, agent, install, *steps = self.commands(page)
+        assert pairing.startswith("ssh -N -R 0:localhost:22 -p 2222 ")
+        assert agent == f"brokerd-agent --broker {settings.BROKERD.portal_url}"
+        assert install == f"curl -fsS {settings.BROKERD.portal_url}/install.sh | sh"
         assert len(steps) == 5
         assert "TOKEN" not in page.text
 
@@ -135,6 +145,7 @@ class TestEmptyPortal:
         page = Browser(admin).open("/")
         assert "This broker asks for a token" in page.text
         assert self.commands(page)[0].endswith(" --token TOKEN")
+        assert self.commands(page)[1].endswith("/install.sh | BROKERD_TOKEN=TOKEN sh")
 
     def test_a_machine_that_waits_is_announced(self, admin, new1):
         page = Browser(admin).open("/")
@@ -161,3 +172,13 @@ def test_only_approved_hosts_are_hosts(alice, state):
     browser = Browser(alice)
     assert names(browser.open("/")) == []
     assert browser.open("/hosts/old/").status == 404
+
+
+def test_the_terminals_page_has_the_persons_preferences(alice, bob, alices):
+    hers = TerminalPreferences(font_family="\"A & B\", 'C'", theme="high-contrast")
+    set_preferences(person=alice, preferences=hers)
+    set_preferences(person=bob, preferences=TerminalPreferences(font_size=30))
+    page = Browser(alice).open("/hosts/web1/terminal")
+    data = page.one("script", id="preferences")
+    assert data.attrs["type"] == "application/json"
+    assert json.loads(data.text) == hers.dict()

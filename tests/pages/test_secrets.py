@@ -50,8 +50,9 @@ def test_the_commands_beside_it_use_it(browser, settings):
     (secret,) = secrets_in(page, "bet")
     commands = [tag.text for tag in page.all("pre")]
     assert commands[0] == secret
-    agent, request, tunnel = commands[1], commands[3], commands[6]
+    agent, install, request, tunnel = commands[1], commands[2], commands[4], commands[7]
     assert agent == f"brokerd-agent --broker {settings.BROKERD.portal_url} --token {secret} --name pi7"
+    assert install == f"curl -fsS {settings.BROKERD.portal_url}/install.sh | BROKERD_TOKEN={secret} sh -s -- --name pi7"
     assert "/api/v1/enrollments" in request
     assert f'"token": "{secret}"' in request
     assert tunnel.startswith("ssh -N -R 0:localhost:22 ")

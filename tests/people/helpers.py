@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import timedelta
-from itertools import count
+from itertools import cycle
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +18,7 @@ from tunnels.audit import OPERATOR
 from tunnels.models import AuditEvent, Host, State, Tunnel
 
 ADDRESS = "192.0.2.7"
-_ports = count(22100)
+_ports = cycle(range(22100, 22600))
 
 
 def make_host(name: str, *, state: State = State.APPROVED, online: bool = False, **tags: str) -> Host:

@@ -21,6 +21,7 @@ from terminals.access import (
     covers,
     decide,
 )
+from terminals.limits import GrantLimits
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -218,3 +219,22 @@ def test_every_decision_gives_its_reason(given_grants, question):
     decision = decide(**question, grants=given_grants)
     assert decision.reason
     assert (decision.grant is not None) is decision.allowed
+
+
+def test_the_limits_are_those_of_the_first_grant_that_allows():
+    short, long = GrantLimits(idle_s=60), GrantLimits(idle_s=600, grace_s=30)
+    elsewhere = replace(BASE, host="id-db1", limits=GrantLimits(longest_s=10))
+    first, second = replace(BASE, id=2, limits=long), replace(BASE, id=3, limits=short)
+    assert ask(elsewhere, first, second) == Decision(True, "grant 2 allows it", 2, long)
+    assert ask(elsewhere, second, first).limits == short
+    assert ask(BASE).limits == ask(elsewhere).limits == GrantLimits()
+
+
+def test_a_way_to_the_host_needs_no_login_and_nothing_else_does_without():
+    forward = replace(BASE, capabilities=frozenset({"forward"}))
+    given_way = {"person": ALICE, "host": WEB1, "login": None, "address": None, "now": NOW}
+    assert decide(**given_way, capability=Capability.FORWARD, grants=[forward]).allowed
+    assert not decide(**given_way, capability=Capability.FORWARD, grants=[BASE]).allowed
+    for capability in set(Capability) - {Capability.FORWARD}:
+        with pytest.raises(ValueError, match="is given for a login"):
+            decide(**given_way, capability=capability, grants=[forward, BASE])

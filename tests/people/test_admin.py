@@ -150,6 +150,8 @@ def test_making_and_revoking_grants(admin, alice, web1, new1):
         ({"networks": "10.0.0.1/8"}, "is not a network"),
         ({"capabilities": []}, "required"),
         ({"valid_until_0": "2020-01-01", "valid_until_1": "00:00"}, "over already"),
+        ({"idle_s": "5s"}, "between 10 s and 30 d"),
+        ({"longest_s": "for ever"}, "Write a duration"),
     ],
 )
 def test_grants_that_make_no_sense_are_told_on_the_form(admin, alice, web1, change, told):
@@ -158,6 +160,16 @@ def test_grants_that_make_no_sense_are_told_on_the_form(admin, alice, web1, chan
     assert answer.status_code == 200
     assert told in answer.content.decode()
     assert not Grant.objects.exists()
+
+
+def test_a_grant_with_limits(admin, alice, web1):
+    client = browser(admin)
+    form = {**GRANT, "person": alice.pk, "host": str(web1.pk), "idle_s": "10m", "longest_s": "2h", "grace_s": ""}
+    assert client.post("/admin/terminals/grant/add/", form).status_code == 302
+    grant = Grant.objects.get()
+    assert (grant.idle_s, grant.longest_s, grant.grace_s) == (600, 7200, None)
+    page = client.get(f"/admin/terminals/grant/{grant.pk}/change/").content.decode()
+    assert "idle 10 min, longest 2 h" in page
 
 
 def test_a_grant_on_a_tag(admin, bob, web1):

@@ -76,6 +76,18 @@ def test_to_a_group_on_a_tag_and_on_all(admin, alice, bob, web1):
         ({"valid_from": "0001-01-01T00:00:00+14:00"}, 422),
         ({"valid_until": "tomorrow"}, 422),
         ({"networks": ["10.0.0.1/8"]}, 422),
+        ({"idle": 9}, 422),
+        ({"idle": 0}, 422),
+        ({"grace": -60}, 422),
+        ({"longest": "31d"}, 422),
+        ({"longest": 10**30}, 422),
+        ({"longest": "soon"}, 422),
+        ({"longest": ""}, 422),
+        ({"idle": 60.5}, 422),
+        ({"idle": True}, 422),
+        ({"idle": ["10m"]}, 422),
+        ({"idle_s": 600}, 422),
+        ({"limits": {"idle": 600}}, 422),
         ({"unknown": 1}, 422),
     ],
 )
@@ -94,6 +106,7 @@ def test_explain_oneself(alice, bob, charlie, alices, bobs):
         "allowed": True,
         "reason": f"grant {alices.pk} allows it",
         "grant": alices.pk,
+        "limits": {"grace": None, "idle": None, "longest": None},
     }
     assert ask(Api(alice), capability="sftp").json()["reason"] == f"grant {alices.pk} does not give sftp"
     assert ask(Api(bob), host="db1", login="guest", person="bob").json()["allowed"]
@@ -101,6 +114,7 @@ def test_explain_oneself(alice, bob, charlie, alices, bobs):
         "allowed": False,
         "reason": "no grant gives charlie access to web1",
         "grant": None,
+        "limits": None,
     }
 
 
@@ -135,3 +149,28 @@ def test_explain_goes_by_where_one_sits(alice, admin, alices):
 def test_explain_says_why_a_host_opens_for_nobody(admin, alices, web1):
     Host.objects.filter(pk=web1.pk).update(state=State.PENDING)
     assert ask(Api(admin), person="alice").json()["reason"] == "host web1 is pending"
+
+
+def test_limits_as_seconds_or_durations(admin, alice, bob, web1, db1):
+    api, body = Api(admin), {"host": "web1", "logins": ["root"]}
+    made = api.post("/grants", {**body, "person": "alice", "grace": 60, "idle": "10m", "longest": "2h"})
+    assert made.status_code == 201
+    limits = {"grace": 60, "idle": 600, "longest": 7200}
+    assert {name: made.json()[name] for name in limits} == limits
+    assert {name: api.get("/grants").json()["items"][0][name] for name in limits} == limits
+    assert last_event().detail["grant"]["idle"] == 600
+    assert ask(Api(alice)).json()["limits"] == limits
+    plain = api.post("/grants", {**body, "person": "bob", "idle": None}).json()
+    assert [plain[name] for name in limits] == [None, None, None]
+    assert ask(api, person="bob").json()["limits"] == dict.fromkeys(limits)
+
+
+def test_limits_inside_an_approval(admin, alice, new1):
+    grant = {"person": "alice", "logins": ["pi"], "idle": "5m"}
+    body = {"fingerprint": new1.fingerprint, "grants": [grant]}
+    refused = Api(admin).post("/hosts/new1/approve", {**body, "grants": [{**grant, "idle": 5}]})
+    assert refused.status_code == 422
+    assert "idle: a limit of a grant is between 10 s and 30 d" in refused.json()["detail"]
+    assert Host.objects.get(pk=new1.pk).state == State.PENDING
+    assert Api(admin).post("/hosts/new1/approve", body).status_code == 200
+    assert Grant.objects.get().idle_s == 300

@@ -70,6 +70,17 @@ def test_values_after_one_option_or_repeated(alice, web1):
         assert timedelta(minutes=119) < grant.valid_until - timezone.now() < timedelta(minutes=121)
 
 
+def test_limits(alice, bob, web1):
+    on = ["--host", "web1", "--login", "root"]
+    run("grant_access", "--person", "alice", *on, "--idle", "10m", "--longest", "2h", "--grace", "90")
+    run("grant_access", "--person", "bob", *on)
+    hers, his = Grant.objects.order_by("id")
+    assert (hers.idle_s, hers.longest_s, hers.grace_s) == (600, 7200, 90)
+    told = f"grant {hers.pk} allows it, with its limits: idle 10 min, longest 2 h, grace 1 min 30 s"
+    assert explain("alice", "web1", "root") == (0, told)
+    assert explain("bob", "web1", "root") == (0, f"grant {his.pk} allows it")
+
+
 def test_on_all_hosts_until_a_time(alice, bob, web1):
     run("grant_access", "--person", "bob", "--all-hosts", "--login", "root", "--until", "2999-01-01T12:00+01:00")
     assert explain("bob", "web1", "root")[0] == 0
@@ -98,6 +109,10 @@ def test_explain_by_address(alice, web1):
         ("--person alice --host web1 --login root --until yesterday", "neither a time"),
         ("--person alice --host web1 --login root --until 2999-01-01T00:00", "no zone"),
         ("--person alice --tag berlin --login root", "is not a tag"),
+        ("--person alice --host web1 --login root --idle soon", "is not a duration"),
+        ("--person alice --host web1 --login root --idle 5s", "between 10 s and 30 d"),
+        ("--person alice --host web1 --login root --longest 31d", "between 10 s and 30 d"),
+        ("--person alice --host web1 --login root --grace 0", "between 10 s and 30 d"),
     ],
 )
 def test_refused_with_a_line_that_says_why(alice, web1, new1, arguments, told):

@@ -9,7 +9,8 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from terminals.access import Capability
-from terminals.grants import create_grant, describe, parse_tag, revoke_grant
+from terminals.grants import create_grant, describe, limits_of, parse_tag, revoke_grant
+from terminals.limits import GrantLimits
 from terminals.models import Grant
 from terminals.reachable import decide_access
 from tests.people.helpers import events, last_event
@@ -85,6 +86,10 @@ REFUSED = [
     ({"networks": ["10.0.0.1/8"]}, "not a network"),
     ({"networks": ["everywhere"]}, "not a network"),
     ({"networks": [f"10.0.{number}.0/24" for number in range(65)]}, "at most 64"),
+    ({"limits": GrantLimits(grace_s=9)}, "grace: a limit of a grant is between 10 s and 30 d"),
+    ({"limits": GrantLimits(idle_s=0)}, "idle: a limit of a grant is between 10 s and 30 d"),
+    ({"limits": GrantLimits(longest_s=-1)}, "longest: a limit of a grant is between 10 s and 30 d"),
+    ({"limits": GrantLimits(600, 600, 30 * 86_400 + 1)}, "longest: a limit of a grant is between 10 s and 30 d"),
 ]
 
 
@@ -134,3 +139,18 @@ def test_a_tag_as_people_write_it():
     for text in ("site", "=berlin", "Site=berlin", "site=", ""):
         with pytest.raises(Invalid):
             parse_tag(text)
+
+
+@pytest.mark.parametrize("limits", [GrantLimits(), GrantLimits(10, 30 * 86_400), GrantLimits(longest_s=7200)])
+def test_limits_are_kept_audited_and_decided_with(alice, bob, web1, bobs, limits):
+    grant = create_grant(person=alice, host=web1, logins=["root"], limits=limits, actor=ADMIN)
+    assert limits_of(Grant.objects.get(pk=grant.pk)) == limits
+    told = last_event().detail["grant"]
+    assert (told["grace"], told["idle"], told["longest"]) == (limits.grace_s, limits.idle_s, limits.longest_s)
+    question = {"host": web1, "login": "root", "capability": Capability.TERMINAL, "address": "192.0.2.7"}
+    assert decide_access(person=alice, **question).limits == limits
+    assert decide_access(person=bob, **question).limits == GrantLimits(), "which allows nothing"
+
+
+def test_no_grant_has_no_limits():
+    assert limits_of(None) == GrantLimits()

@@ -42,6 +42,13 @@ def hasty_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="session")
+def stern_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """As the hasty one, but with the usual limits: grants set others, and who stalls is dropped soon."""
+    with running(tmp_path_factory.mktemp("stern") / "data", "-m", "tests.story.hasty") as running_broker:
+        yield running_broker
+
+
+@pytest.fixture(scope="session")
 def web1(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A host that is online for the whole run, where alice has a terminal."""
     with machine(tmp_path_factory.mktemp("machines"), "web1", broker) as made:
@@ -53,6 +60,14 @@ def web1(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 def hasty1(hasty_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """`web1`, on the hasty broker."""
     with machine(tmp_path_factory.mktemp("machines"), "hasty1", hasty_broker) as made:
+        made.bring_up(terminal_grant())
+        yield made
+
+
+@pytest.fixture(scope="session")
+def stern1(stern_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """`web1`, on the stern broker."""
+    with machine(tmp_path_factory.mktemp("machines"), "stern1", stern_broker) as made:
         made.bring_up(terminal_grant())
         yield made
 

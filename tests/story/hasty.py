@@ -9,6 +9,8 @@ import django
 
 LOGIN_GRACE_S = 1
 TICKET_S = 2
+STALL_S = 1
+PAIRING_S = 3
 
 
 def main() -> None:
@@ -19,11 +21,17 @@ def main() -> None:
 
     import brokerd.gateway
     import terminals.consumer
+    import terminals.grants
     import terminals.tickets
+    import terminals.viewer
+    import tunnels.pairing
 
     brokerd.gateway.LOGIN_GRACE_S = LOGIN_GRACE_S
     terminals.consumer.ATTACH_TIMEOUT_S = TICKET_S
     terminals.tickets.LIFETIME_S = TICKET_S
+    terminals.grants.LIMIT_S = range(1, 3600)
+    terminals.viewer.STALL_S = STALL_S
+    tunnels.pairing.WAIT_S = PAIRING_S
     execute_from_command_line(["manage.py", "serve", *sys.argv[1:]])
 
 

@@ -69,7 +69,15 @@ class Machine:
 
     # Its SSH server
 
-    def start_sshd(self, *, ca: bool = True, password: bool = False, principals: str = "") -> None:
+    def start_sshd(
+        self,
+        *,
+        ca: bool = True,
+        password: bool = False,
+        principals: str = "",
+        authorized_keys: Path | None = None,
+        max_sessions: int = 10,
+    ) -> None:
         """`ca`: it trusts the broker's certificates, for `principals` where named; `password`: it takes passwords."""
         config = self.folder / "sshd_config"
         lines = [
@@ -79,16 +87,18 @@ class Machine:
             "PidFile none",
             "StrictModes no",
             "UsePAM no",
-            "AuthorizedKeysFile none",
+            f"AuthorizedKeysFile {authorized_keys or 'none'}",
             "PermitRootLogin yes",
             f"PasswordAuthentication {'yes' if password else 'no'}",
             "KbdInteractiveAuthentication no",
+            f"MaxSessions {max_sessions}",
             "PrintMotd no",
             "PrintLastLog no",
             "LogLevel DEBUG1",
             # Not the person's own home: what stands in its profile may take long, and must not be killed half-way.
             f"SetEnv HOME={self.home}",
             "Subsystem sftp internal-sftp",
+            "AcceptEnv LANG LC_*",
         ]
         if ca:
             trusted = self.folder / "ca.pub"
@@ -123,6 +133,13 @@ class Machine:
     @property
     def sshd_log(self) -> str:
         return (self.folder / "sshd.log").read_text(errors="replace")
+
+    @property
+    def connections(self) -> int:
+        """That its sshd serves now: a process each."""
+        assert self.sshd
+        pid = self.sshd.pid
+        return len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
     def _sshd_answers(self) -> bool:
         assert self.sshd and self.sshd.poll() is None, (self.folder / "sshd.log").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,7 +55,8 @@ class Terminal:
         if isinstance(message, bytes):
             self.output += message
             if self.acks:
-                await self.ack()
+                with contextlib.suppress(websockets.ConnectionClosed):  # what came before the end is still to be read
+                    await self.ack()
             return
         fields = json.loads(message)
         self.messages.append(fields)
@@ -92,7 +94,10 @@ class Terminal:
         """Returns once everything is here that the broker had sent when it read this."""
         self._pings += 1
         await self.control("ping", t=self._pings)
-        await self.wait(lambda: {"type": "pong", "t": self._pings, "tunnel_ms": None} in self.messages, "pong")
+        await self.wait(lambda: any(self._is_pong(message) for message in self.messages), "pong")
+
+    def _is_pong(self, message: dict[str, Any]) -> bool:
+        return message["type"] == "pong" and message["t"] == self._pings
 
     async def send(self, data: bytes) -> None:
         await self.socket.send(data)

@@ -42,13 +42,15 @@ def test_port_zero_answers_the_hosts_own(broker: Broker, fresh: Machine):
     until(lambda: allocated in fresh.agent_log, "the client was told its port")
 
 
-def test_another_port_is_refused(broker: Broker, fresh: Machine):
+@pytest.mark.parametrize("exit_on_failure", ["yes", "no"])
+def test_another_port_is_refused(broker: Broker, fresh: Machine, exit_on_failure: str):
+    """The connection is of no use then: it ends with the reason, which a stock client shows without `-v`."""
     fresh.request()
     fresh.approve(terminal_grant())
     other = fresh.enrollment["tunnel_port"] + 1
-    refused = fresh.run_agent("-v", forward=f"{other}:127.0.0.1:22")
+    refused = fresh.run_agent("-o", f"ExitOnForwardFailure={exit_on_failure}", forward=f"{other}:127.0.0.1:22")
     assert refused.returncode == 255
-    assert f"remote port forwarding failed for listen port {other}" in refused.stderr
+    assert "Received disconnect from" in refused.stderr
     assert f"tunnel port {other} is not the one of {fresh.name}" in refused.stderr
     assert not broker.is_online(fresh.name)
     until(lambda: "is not the one of" in last_refusal(broker, fresh), "it is on record")
@@ -68,8 +70,24 @@ def test_a_wildcard_address_is_granted_and_binds_nothing(broker: Broker, fresh: 
 def test_an_address_of_the_network_is_refused(broker: Broker, fresh: Machine):
     fresh.request()
     fresh.approve(terminal_grant())
-    refused = fresh.run_agent("-v", forward=f"10.0.0.1:{fresh.enrollment['tunnel_port']}:127.0.0.1:22")
+    refused = fresh.run_agent(forward=f"10.0.0.1:{fresh.enrollment['tunnel_port']}:127.0.0.1:22")
     assert "is not localhost" in refused.stderr
+
+
+@pytest.mark.parametrize("exit_on_failure", ["yes", "no"])
+def test_a_wrong_forward_costs_a_good_one_nothing(broker: Broker, fresh: Machine, exit_on_failure: str):
+    """Asked for first: with ExitOnForwardFailure the client ends by itself, without it keeps the other."""
+    fresh.request()
+    fresh.approve(terminal_grant())
+    # The first value that OpenSSH is given for an option counts.
+    fresh.start_agent("-o", f"ExitOnForwardFailure={exit_on_failure}", "-R", "22099:127.0.0.1:1")
+    assert fresh.agent
+    if exit_on_failure == "yes":
+        assert fresh.agent.wait(10) == 255
+        assert "remote port forwarding failed for listen port 22099" in fresh.agent_log
+    else:
+        fresh.wait_online()
+        assert "Received disconnect" not in fresh.agent_log
 
 
 def test_a_second_forward_is_refused_and_the_first_stays(broker: Broker, fresh: Machine):
@@ -182,6 +200,6 @@ def test_tunnels_of_two_hosts_do_not_meet(broker: Broker, fresh: Machine, tmp_pa
     with machine(tmp_path / "other", "intruder", broker) as other:
         other.request()
         other.approve()
-        refused = other.run_agent("-v", forward=f"{fresh.enrollment['tunnel_port']}:127.0.0.1:22")
+        refused = other.run_agent(forward=f"{fresh.enrollment['tunnel_port']}:127.0.0.1:22")
         assert "is not the one of intruder" in refused.stderr
     assert broker.is_online(fresh.name)

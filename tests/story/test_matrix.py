@@ -44,11 +44,14 @@ API: dict[tuple[str, str], tuple[dict[str, Any] | None, tuple[int, ...]]] = {
     ("GET", "api/v1/sessions/{session_id}"): (None, (401, 404, 200, 200, 200)),
     ("DELETE", "api/v1/sessions/{session_id}"): (None, (401, 404, 409, 403, 409)),
     ("POST", "api/v1/sessions/{session_id}/tickets"): ({}, (401, 404, 409, 403, 403)),
+    ("GET", "api/v1/preferences"): (None, (401, 200, 200, 200, 200)),
+    ("PUT", "api/v1/preferences"): ({"font_size": 1}, (401, 422, 422, 422, 422)),
 }
 OPEN: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "api/v1/openapi.json"): (200, 200, 200, 200, 200),
     ("GET", "api/v1/docs"): (200, 200, 200, 200, 200),
     ("GET", "api/v1/"): (404, 404, 404, 404, 404),
+    ("GET", "install.sh"): (200, 200, 200, 200, 200),
     ("GET", "healthz"): (200, 200, 200, 200, 200),
     ("GET", "readyz"): (200, 200, 200, 200, 200),
     ("GET", "metrics"): (200, 200, 200, 200, 200),
@@ -77,6 +80,8 @@ PAGES: dict[tuple[str, str], tuple[int | str, ...]] = {
     ("GET", "sessions/<uuid:session_id>/"): (IN, 404, 200, 200, 200),
     ("POST", "sessions/<uuid:session_id>/end"): (IN, 404, 302, 403, 302),
     ("GET", "account/"): PEOPLE,
+    ("GET", "account/keys/"): (IN, 302, 302, 302, 302),
+    ("POST", "account/keys/<int:key_id>/remove"): (IN, 404, 404, 404, 404),
     ("POST", "account/tokens/<int:token_id>/revoke"): (IN, 404, 404, 404, 404),
 }
 REDIRECTS = {"admin/logout/": "/admin/", "admin/password_change/": "/account/password/"}
@@ -123,6 +128,7 @@ def stage(broker: Broker, web1: Machine, tmp_path_factory: pytest.TempPathFactor
             "session_id": session,
             "grant_id": "999999",
             "token_id": "999999",
+            "key_id": "999999",
         }
         browsers = {role: Browser(broker) for role in ROLES}
         for role in ROLES[1:]:

@@ -97,12 +97,12 @@ async def test_requests_of_an_approved_agent(broker: Broker, fresh: Machine, tmp
     fresh.request()
     fresh.approve()
     async with connect(fresh) as agent:
+        await agent.forward_remote_port("", fresh.enrollment["tunnel_port"], "127.0.0.1", fresh.port)
         for kind, asks in REQUESTS.items():
             for what, ask in asks.items():
                 with pytest.raises((asyncssh.ChannelOpenError, asyncssh.ChannelListenError)):
                     await ask(agent, fresh, tmp_path)
                     pytest.fail(f"{kind}: {what} was granted")
-        await agent.forward_remote_port("", fresh.enrollment["tunnel_port"], "127.0.0.1", fresh.port)
         assert broker.is_online(fresh.name)
 
 
@@ -130,7 +130,19 @@ async def test_an_unapproved_agent_gets_nothing(broker: Broker, fresh: Machine, 
     assert not [event for event in broker.audit("tunnel.opened") if event["host"] == fresh.name]
 
 
-@pytest.mark.parametrize("name", ["anonymous", *COOKIES, "web1", "root@web1", "alice/web1"])
+async def test_a_stranger_waits_for_an_admin_and_gets_nothing(broker: Broker, fresh: Machine):
+    """With a name of its own, a key that nobody knows may ask to become a host (tests/story/test_pairing.py)."""
+    unknown = asyncssh.generate_private_key("ssh-ed25519")
+    name = f"{fresh.name}-stranger"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2):
+            await connect(fresh, username=name, client_keys=[unknown])
+    waiting = broker.api("GET", "/hosts?state=pending&limit=1000")["items"]
+    assert [host["state"] for host in waiting if host["name"] == name] == ["pending"]
+    broker.api("POST", f"/hosts/{name}/reject")
+
+
+@pytest.mark.parametrize("name", [*COOKIES, "web1", "root@web1", "alice/web1"])
 async def test_people_and_strangers_have_no_key_here(broker: Broker, web1: Machine, name: str):
     """Whatever name they give, with a key that nobody registered, with none, and with a password."""
     stranger = asyncssh.generate_private_key("ssh-ed25519")

@@ -90,3 +90,16 @@ def test_a_database_that_is_not_migrated(idle: Broker):
 def test_a_database_that_is_none(idle: Broker):
     (idle.data_dir / "brokerd.sqlite3").write_bytes(b"this is no database" * 100)
     assert "brokerd.sqlite3" in refusal(idle)
+
+
+def test_the_log_of_the_database_stays_while_the_broker_runs(idle: Broker):
+    """SQLite removes it with the last connection, and each request would pay for a new one."""
+    log = idle.data_dir / "brokerd.sqlite3-wal"
+    idle.start()
+    try:
+        for _ in range(3):
+            idle.api("GET", "/hosts")
+            assert log.exists()
+    finally:
+        idle.stop()
+    assert not log.exists()

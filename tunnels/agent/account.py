@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,10 @@ class Account:
             own["TZ"] = zone
         taken = {key: value for key, value in asked.items() if may_pass(key, value)}
         return taken | {os.fsencode(key): os.fsencode(value) for key, value in own.items()}
+
+    def has_program(self, name: str) -> bool:
+        """Whether its shell would find this program."""
+        return shutil.which(name, path=os.fsdecode(self.environment({})[b"PATH"])) is not None
 
 
 def may_pass(key: bytes, value: bytes) -> bool:

@@ -15,7 +15,9 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.message import Message
+from email.utils import parsedate_to_datetime
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -37,6 +39,8 @@ class Reply:
     status: int
     body: dict[str, Any]
     retry_after_s: float | None = None
+    date: datetime | None = None
+    """The portal's clock."""
 
     @property
     def is_passing(self) -> bool:
@@ -75,6 +79,10 @@ class Portal:
         """Cancelling abandons the request."""
         return await self._ask(path, None, {"Authorization": f"Bearer {bearer}"})
 
+    async def healthz(self) -> Reply:
+        """Whether it lives, asked by nobody in particular. Cancelling abandons the request."""
+        return await self._ask("/healthz", None, {})
+
     async def _ask(self, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
         common = {"Accept": "application/json", "User-Agent": f"brokerd-agent/{VERSION}"}
         request = urllib.request.Request(self.url + path, data=body, headers={**common, **headers})  # noqa: S310
@@ -105,7 +113,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _reply(status: int, headers: Message, stream: Any) -> Reply:
-    return Reply(status, _json_object(_read(stream)), _seconds(headers.get("Retry-After")))
+    return Reply(status, _json_object(_read(stream)), _seconds(headers.get("Retry-After")), _date(headers.get("Date")))
 
 
 def _read(stream: Any) -> bytes:
@@ -134,3 +142,11 @@ def _seconds(header: str | None) -> float | None:
     if header is None or not header.strip().isdigit() or len(header.strip()) > 6:
         return None
     return float(header.strip())
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import shlex
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
@@ -16,8 +17,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import asyncssh
 
+from tunnels.agent import files
 from tunnels.agent.account import Account
 from tunnels.agent.process import Process, Program, Pty
+from tunnels.agent.stage import Seat, Stage
 from tunnels.agent.valve import Valve
 
 logger = logging.getLogger(__name__)
@@ -27,6 +30,9 @@ R = TypeVar("R")
 
 HIGH_WATER = 32 * 1024
 LOW_WATER = 8 * 1024
+NOTHING_SHARED = (
+    b"[brokerd-agent: on this machine people only watch what its user shares, and nothing is shared now]\r\n"
+)
 SIGNALS = frozenset(
     {"ABRT", "ALRM", "CONT", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "STOP", "TERM", "TSTP"}
     | {"USR1", "USR2", "WINCH"}
@@ -54,12 +60,15 @@ def contained(fallback: R) -> Callable[[Callable[Concatenate[Any, P], R]], Calla
 class Sessions:
     """All running sessions of this agent: how many there may be, and the end of all of them."""
 
-    def __init__(self, account: Account, *, limit: int, hangup_s: float) -> None:
+    def __init__(self, account: Account, *, limit: int, hangup_s: float, shared_only: bool = False) -> None:
         self.account = account
         self.hangup_s = hangup_s
+        self.stage = Stage()
+        self.shared_only = shared_only
+        """People only join what is shared: there is no shell, command or transfer for them."""
         self._limit = limit
         self._live: set[Session] = set()
-        self._dying: set[Process] = set()
+        self._dying: set[Process | Seat] = set()
 
     def admit(self, session: Session) -> bool:
         """Takes a place for `session`; False when all are taken."""
@@ -68,7 +77,7 @@ class Sessions:
         self._live.add(session)
         return True
 
-    def leave(self, session: Session, process: Process | None) -> None:
+    def leave(self, session: Session, process: Process | Seat | None) -> None:
         self._live.discard(session)
         if process and not process.reaped.is_set():
             self._dying.add(process)
@@ -87,14 +96,18 @@ class Sessions:
 
 
 class Session(asyncssh.SSHServerSession[bytes]):
-    """One shell or command. `link` is held while the connection below takes no bytes."""
+    """One shell, command, file transfer or seat at a shared terminal.
 
-    def __init__(self, sessions: Sessions, link: Valve) -> None:
+    `link` is held while the connection below takes no bytes; `who` it is that came.
+    """
+
+    def __init__(self, sessions: Sessions, link: Valve, who: str) -> None:
         self._sessions = sessions
+        self._who = who
         self._chan: asyncssh.SSHServerChannel[bytes]
         self._pty: Pty | None = None
         self._terminal_type = ""
-        self._process: Process | None = None
+        self._process: Process | Seat | None = None
         self._outlet = Valve(self._hold_output, self._release_output)
         self._unfollow = self._outlet.follow(link)
         self._over = False
@@ -115,26 +128,59 @@ class Session(asyncssh.SSHServerSession[bytes]):
 
     @contained(False)
     def shell_requested(self) -> bool:
+        if self._sessions.stage.is_open:
+            return self._join()
+        if self._sessions.shared_only:
+            asyncio.get_running_loop().call_soon(self._turn_away)
+            return True
         shell = self._sessions.account.shell
         return self._start([f"-{PurePath(shell).name}"])
 
     @contained(False)
     def exec_requested(self, command: str) -> bool:
-        shell = self._sessions.account.shell
-        return self._start([PurePath(shell).name, "-c", command.encode()])
+        account = self._sessions.account
+        if files.is_scp(command) and not account.has_program("scp"):
+            return self._start_files(shlex.split(command))
+        return self._start([PurePath(account.shell).name, "-c", command.encode()])
 
+    @contained(False)
     def subsystem_requested(self, subsystem: str) -> bool:
-        return False
+        return subsystem == "sftp" and self._start_files(["sftp"])
 
     def _start(self, argv: list[str | bytes]) -> bool:
-        if not self._sessions.admit(self):
-            logger.warning("session refused: too many at once")
-            return False
         account = self._sessions.account
         environment = account.environment(self._chan.get_environment_bytes())
         if self._pty and self._terminal_type:
             environment[b"TERM"] = self._terminal_type.encode()
-        program = Program(account.shell, argv, environment, account.directory, self._pty)
+        return self._run(Program(account.shell, argv, environment, account.directory, self._pty))
+
+    def _start_files(self, words: list[str]) -> bool:
+        account, argv = self._sessions.account, files.argv(*words)
+        environment = {**account.environment({}), b"PYTHONPATH": files.import_path()}
+        return self._run(Program(argv[0], argv, environment, account.directory, None))
+
+    def _join(self) -> bool:
+        """The shell that the machine's user shares, in place of one of our own."""
+        if not self._admitted():
+            return False
+        self._process = self._sessions.stage.join(self._who, self)
+        return True
+
+    @contained(None)
+    def _turn_away(self) -> None:
+        if not self._over:
+            self._chan.write(NOTHING_SHARED)
+            self.exited(1)
+
+    def _admitted(self) -> bool:
+        if self._sessions.admit(self):
+            return True
+        logger.warning("session refused: too many at once")
+        return False
+
+    def _run(self, program: Program) -> bool:
+        if self._sessions.shared_only or not self._admitted():
+            return False
         self._process = Process(program, self, hangup_s=self._sessions.hangup_s)
         if self._outlet.is_held:
             self._process.hold_output()

@@ -1,7 +1,8 @@
 """The login shell: an SSH server inside the tunnel, for machines without sshd and for users without root.
 
 It lets in whoever shows a user certificate that the broker's CA, pinned at first contact, signed for the very account
-that the agent runs as. Nothing else opens it, and nothing but shells and commands is served.
+that the agent runs as; or, with a list of keys of the machine's own, whoever has one of those, and then nobody by the
+broker's certificate. Nothing else opens it, and nothing but shells, commands and file transfers is served.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
 import asyncssh
 
 from tunnels.agent.algorithms import ENCRYPTION, KEX
+from tunnels.agent.keylist import NAME_OPTION, KeyList
 from tunnels.agent.session import Session, Sessions
 from tunnels.agent.valve import Link, Valve
 
@@ -22,6 +25,7 @@ logger = logging.getLogger(__name__)
 WINDOW = 128 * 1024
 MAX_CONNECTIONS = 100
 LOGIN_S = 20
+OWN_LIST = "this machine takes only its own list of keys: use ssh -J"
 RESTRICTIONS = "no-port-forwarding,no-X11-forwarding,no-agent-forwarding,no-user-rc"
 
 
@@ -33,34 +37,115 @@ def trusted_authority(ca_public_key: str, login: str) -> asyncssh.SSHAuthorizedK
     return asyncssh.import_authorized_keys(f'cert-authority,principals="{login}",{RESTRICTIONS} {ca_public_key}\n')
 
 
+class Guard(Protocol):
+    """Who may log in."""
+
+    def admitted(self) -> asyncssh.SSHAuthorizedKeys | None:
+        """Asked once for each login, as late as can be; None for nobody."""
+
+    def farewell(self, authority: asyncssh.SSHKey) -> str:
+        """What to tell who shows a certificate of an authority that is not admitted; empty: nothing."""
+
+
+class BrokersGuard:
+    """Whoever the broker has made a certificate for."""
+
+    def __init__(self, ca_public_key: str, login: str) -> None:
+        self._admitted = trusted_authority(ca_public_key, login)
+
+    def admitted(self) -> asyncssh.SSHAuthorizedKeys:
+        return self._admitted
+
+    def farewell(self, authority: asyncssh.SSHKey) -> str:
+        return ""
+
+
+class ListGuard:
+    """Whoever is on the machine's own list, whatever the broker says."""
+
+    def __init__(self, keys: KeyList) -> None:
+        self._keys = keys
+        self._broker = asyncssh.import_public_key(keys.broker_authority)
+
+    def admitted(self) -> asyncssh.SSHAuthorizedKeys | None:
+        return self._keys.read(datetime.now(UTC))
+
+    def farewell(self, authority: asyncssh.SSHKey) -> str:
+        return OWN_LIST if authority == self._broker else ""
+
+
 class _Door(asyncssh.SSHServer):
     """One connection. Everything that is not overridden here is refused by AsyncSSH's defaults."""
 
-    def __init__(self, sessions: Sessions, authority: asyncssh.SSHAuthorizedKeys) -> None:
+    def __init__(self, sessions: Sessions, guard: Guard) -> None:
         self._sessions = sessions
-        self._authority = authority
+        self._guard = guard
         self._conn: asyncssh.SSHServerConnection
+        self._certified = ""
+        """The person in the certificate's key id; empty where there was none."""
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._conn = conn
+        note_certificate(conn, self._show)
+
+    def _show(self, key_id: str) -> None:
+        """What was shown last is what gets in, if it gets in."""
+        self._certified = key_id.partition(" session ")[0]
 
     def begin_auth(self, username: str) -> bool:
         """Always True: False would let `username` in unasked. For another login no key is authorised at all."""
-        if username == self._sessions.account.login:
-            self._conn.set_authorized_keys(self._authority)
+        if username == self._sessions.account.login and (admitted := self._guard.admitted()) is not None:
+            self._conn.set_authorized_keys(admitted)
         return True
+
+    def public_key_auth_supported(self) -> bool:
+        """Even where nobody is admitted: who comes learns nothing of that from the methods."""
+        return True
+
+    def validate_ca_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Only asked about authorities that are not admitted."""
+        if farewell := self._guard.farewell(key):
+            self._conn.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, farewell)
+        return False
 
     def session_requested(self) -> Session:
         link: Link = self._conn.get_extra_info("link")
-        return Session(self._sessions, link.valve)
+        return Session(self._sessions, link.valve, self._who())
+
+    def _who(self) -> str:
+        """As the certificate names them, else as the machine's own list does."""
+        named = self._conn.get_key_option(NAME_OPTION)
+        who = self._certified or (named[0] if isinstance(named, list) else "")
+        return "".join(letter for letter in who if letter.isprintable())[:64] or "somebody"
+
+
+def note_certificate(conn: asyncssh.SSHServerConnection, note: Callable[[str], None]) -> None:
+    """Calls `note` with the key id of each certificate that is accepted, and with nothing for each plain key.
+
+    AsyncSSH keeps no key id and has no callback that sees it, hence its two private steps, for this connection only.
+    """
+    of_certificate, of_key = conn._validate_openssh_certificate, conn._validate_client_public_key
+
+    async def certificate(username: str, shown: Any) -> asyncssh.SSHKey | None:
+        if (key := await of_certificate(username, shown)) is not None:
+            note(str(shown._key_id))
+        return key
+
+    async def plain(username: str, shown: bytes) -> asyncssh.SSHKey | None:
+        if (key := await of_key(username, shown)) is not None:
+            note("")
+        return key
+
+    conn._validate_openssh_certificate = certificate  # type: ignore[method-assign, assignment]
+    conn._validate_client_public_key = plain  # type: ignore[method-assign, assignment]
 
 
 class LoginShell:
     """Serves shells of our own account over a tunnel; a `tunnel.Service`."""
 
-    def __init__(self, host_key: asyncssh.SSHKey, ca_public_key: str, sessions: Sessions) -> None:
+    def __init__(self, host_key: asyncssh.SSHKey, guard: Guard, sessions: Sessions) -> None:
         self._host_key = host_key
-        self._authority = trusted_authority(ca_public_key, sessions.account.login)
+        self._guard = guard
         self._sessions = sessions
 
     async def listen(self, conn: asyncssh.SSHClientConnection, tunnel_port: int, outlet: Valve) -> None:
@@ -69,7 +154,7 @@ class LoginShell:
             "localhost",
             tunnel_port,
             tunnel=_Entrance(conn, outlet),
-            server_factory=lambda: _Door(self._sessions, self._authority),
+            server_factory=lambda: _Door(self._sessions, self._guard),
             server_host_keys=[self._host_key],
             kex_algs=KEX,
             encryption_algs=ENCRYPTION,

@@ -9,7 +9,9 @@ import fcntl
 import json
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ import asyncssh
 
 class StateError(Exception):
     """The state directory cannot be used; the message says what to do."""
+
+
+class InUse(StateError):
+    """Another agent has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class State:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._release()
-            raise StateError(f"another agent uses {self.folder}; stop it, or give this one its own --state") from error
+            raise InUse(f"another agent uses {self.folder}; stop it, or give this one its own --state") from error
         except OSError as error:
             self._release()
             raise StateError(f"cannot use {self.folder}: {error.strerror}") from error
@@ -72,6 +78,10 @@ class State:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @property
+    def has_key(self) -> bool:
+        return (self.folder / "key").exists()
 
     def key(self) -> asyncssh.SSHKey:
         """The key that this machine is known by at the broker; made at first use."""
@@ -111,6 +121,20 @@ class State:
             self._write("broker.json", json.dumps(asdict(broker), indent=1).encode() + b"\n")
         except OSError as error:
             raise StateError(f"cannot write {self.folder / 'broker.json'}: {error.strerror}") from error
+
+    def note(self, tunnel: str, text: str) -> None:
+        """How the tunnel is, `up` or `down`, for `doctor`, which does not disturb a running agent by asking."""
+        content = {"tunnel": tunnel, "text": text, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        with suppress(OSError):  # a full disk is no reason to let go of the tunnel
+            self._write("status.json", json.dumps(content).encode() + b"\n")
+
+    def noted(self) -> dict[str, str] | None:
+        """What the last agent noted; None where nothing can be read."""
+        try:
+            content = json.loads((self.folder / "status.json").read_bytes())
+            return {key: str(content[key]) for key in ("tunnel", "text", "since")}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def _write(self, name: str, content: bytes) -> None:
         """Atomically and durably: a machine that loses power here has either the old file or the new one."""

@@ -152,6 +152,25 @@ async def hold_tunnel(
     return _ending(error, broker, client)
 
 
+class _Trial:
+    """Offers nothing: for `doctor`, which only wants to know whether the forward is granted."""
+
+    async def listen(self, conn: asyncssh.SSHClientConnection, tunnel_port: int, outlet: Valve) -> None:
+        await conn.create_server(lambda _host, _port: False, "localhost", tunnel_port)
+
+
+async def try_tunnel(broker: Broker, key: asyncssh.SSHKey, *, pace: Pace) -> Ending | None:
+    """None when the gateway grants the forward, which is then let go; else why not. Cancelling lets go as well."""
+    granted = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        holding = group.create_task(hold_tunnel(broker, key, _Trial(), pace=pace, on_up=granted.set))
+        waiting = group.create_task(granted.wait())
+        await asyncio.wait({holding, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        holding.cancel()
+    return None if granted.is_set() else holding.result()
+
+
 async def _run(
     broker: Broker,
     key: asyncssh.SSHKey,

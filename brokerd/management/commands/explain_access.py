@@ -8,6 +8,7 @@ from typing import Any
 
 from brokerd.management.base import ActCommand, host_named
 from terminals.access import Capability
+from terminals.durations import limit_words
 from terminals.people import find_person
 from terminals.reachable import decide_access
 from tunnels.models import State
@@ -31,6 +32,7 @@ class Command(ActCommand):
             capability=Capability(options["capability"]),
             address=options["address"],
         )
-        self.stdout.write(decision.reason)
+        limits = ", ".join(limit_words(decision.limits))
+        self.stdout.write(f"{decision.reason}, with its limits: {limits}" if limits else decision.reason)
         if not decision.allowed:
             sys.exit(1)

@@ -7,10 +7,12 @@ from typing import Any
 
 from django.utils import timezone
 
+from brokerd.conf import parse_duration
 from brokerd.management.base import ActCommand, argument, host_named, tag
 from brokerd.times import parse_time
 from terminals.access import Capability
 from terminals.grants import create_grant
+from terminals.limits import GrantLimits
 from terminals.people import find_group, find_person
 from tunnels.audit import OPERATOR
 from tunnels.models import State
@@ -36,6 +38,10 @@ class Command(ActCommand):
         parser.add_argument("--from", dest="since", type=when, metavar="T", help="ISO 8601 with zone, or a duration")
         parser.add_argument("--until", type=when, metavar="T", help="likewise")
         parser.add_argument("--network", **several, default=[], metavar="CIDR", help="only from these addresses")
+        limit: dict[str, Any] = {"type": argument(parse_duration), "metavar": "D"}
+        parser.add_argument("--idle", **limit, help="end a terminal in which nobody types for so long, such as 10m")
+        parser.add_argument("--longest", **limit, help="end a terminal after so long at the latest, such as 2h")
+        parser.add_argument("--grace", **limit, help="let a terminal wait so long for its browser, such as 5m")
 
     def act(self, **options: Any) -> None:
         grant = create_grant(
@@ -50,5 +56,6 @@ class Command(ActCommand):
             valid_from=options["since"],
             valid_until=options["until"],
             networks=options["network"],
+            limits=GrantLimits(options["grace"], options["idle"], options["longest"]),
         )
         self.stdout.write(f"grant {grant.pk}")

@@ -6,7 +6,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
-from brokerd.management.base import ActCommand
+from brokerd.management.base import ActCommand, columns
 from terminals.presence import presence
 from tunnels.models import Host
 
@@ -31,9 +31,7 @@ class Command(ActCommand):
             self.stderr.write("no machine has asked to enroll yet; create_enrollment_token is one way to begin")
             return
         rows = [COLUMNS, *(tuple(_cell(host[column]) for column in COLUMNS) for host in hosts)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for row in rows:
-            self.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        self.stdout.write("\n".join(columns(rows)))
 
 
 def _facts(host: Host) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""A person's SSH channel with a pty, as the driver of a `TerminalSession`: listed live, to be taken over in the portal,
+alive for its grace when the connection is lost."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import asyncssh
+
+from terminals.protocol import Role
+from terminals.session import TerminalSession
+from terminals.ssh.wire import ChannelWire
+from terminals.viewer import Viewer
+
+INPUT_AHEAD = 64 * 1024
+"""Input that may be unacknowledged before the person's channel is no longer read."""
+
+
+class AsTerminal:
+    """`changed` is called when input can be taken again."""
+
+    def __init__(
+        self, terminal: TerminalSession, channel: asyncssh.SSHServerChannel[bytes], changed: Callable[[], None]
+    ) -> None:
+        self._terminal = terminal
+        self._changed = changed
+        self._acknowledged = 0
+        self._wire = ChannelWire(channel, taken=self._take, input_acknowledged=self._acknowledge)
+        self._viewer = Viewer(self._wire, terminal.person, Role.DRIVER)
+        self._wire.on_writable = terminal.flush
+        terminal.attach(self._viewer, cols=terminal.cols, rows=terminal.rows, output_offset=0)
+        self.outlet = self._wire.outlet
+
+    def feed(self, waiting: deque[bytes], *, has_eof: bool) -> bool:
+        """Take what can be taken. Whether the person must wait before there is more."""
+        terminal = self._terminal
+        while waiting and not self._viewer.closed and terminal.input_offset - self._acknowledged < INPUT_AHEAD:
+            terminal.input(self._viewer, waiting.popleft())
+        return bool(waiting)
+
+    def resize(self, cols: int, rows: int) -> None:
+        self._terminal.resize(self._viewer, cols, rows)
+
+    def send_signal(self, signal: str) -> None:
+        """A terminal's signals are keys."""
+
+    def leave(self) -> None:
+        self._terminal.detach(self._viewer)
+
+    def _take(self) -> None:
+        if not self._viewer.closed:
+            self._terminal.ack(self._viewer, self._viewer.sent)
+
+    def _acknowledge(self, offset: int) -> None:
+        self._acknowledged = offset
+        self._changed()

@@ -1,0 +1,43 @@
+"""Modes of the VT100 that xterm.js does not have. vttest shows them with a real host, in tests/browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Terminal
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+BACKGROUND = "getComputedStyle(document.querySelector('[data-active] .xterm-scrollable-element')).backgroundColor"
+
+
+async def first_line(terminal: Terminal) -> str:
+    shown: str = await terminal.page.evaluate("brokerdScreen.text()")
+    return shown.split("\n")[0].rstrip()
+
+
+async def test_a_change_of_columns_clears_the_screen_where_it_is_allowed(terminal: Terminal) -> None:
+    session = await terminal.open()
+    session.print(b"\x1b[2J\x1b[Hold text\x1b[?3l more")
+    await terminal.shows("old text more")  # so do xterm and its terminfo entry: `tput init` must not clear anything
+    session.print(b"\x1b[5;9r\x1b[7;7H\x1b[?40h\x1b[?3hnew text")
+    await terminal.shows("new text")
+    assert await first_line(terminal) == "new text"
+
+
+@pytest.mark.parametrize("end", [b"\x1b[?5l", b"\x1bc"], ids=["by its mode", "by a reset"])
+async def test_reverse_video(terminal: Terminal, end: bytes) -> None:
+    session = await terminal.open()
+    usual = await terminal.page.evaluate(BACKGROUND)
+    session.print(b"\x1b[?5hreversed")
+    await terminal.shows("reversed")
+    other = await terminal.page.evaluate(BACKGROUND)
+    assert other != usual
+    await terminal.page.emulate_media(color_scheme="dark")
+    assert await terminal.page.evaluate(BACKGROUND) not in (usual, other), (
+        "the theme's own colours, the other way round"
+    )
+    await terminal.page.emulate_media(color_scheme="light")
+    session.print(end + b"as usual")
+    await terminal.shows("as usual")
+    assert await terminal.page.evaluate(BACKGROUND) == usual
