@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
 
 from .conftest import Terminal
@@ -31,13 +34,20 @@ async def test_reverse_video(terminal: Terminal, end: bytes) -> None:
     usual = await terminal.page.evaluate(BACKGROUND)
     session.print(b"\x1b[?5hreversed")
     await terminal.shows("reversed")
-    other = await terminal.page.evaluate(BACKGROUND)
-    assert other != usual
+    other = await background(terminal, lambda colour: colour != usual)
     await terminal.page.emulate_media(color_scheme="dark")
-    assert await terminal.page.evaluate(BACKGROUND) not in (usual, other), (
-        "the theme's own colours, the other way round"
-    )
+    await background(terminal, lambda colour: colour not in (usual, other))  # that theme's own, the other way round
     await terminal.page.emulate_media(color_scheme="light")
     session.print(end + b"as usual")
     await terminal.shows("as usual")
-    assert await terminal.page.evaluate(BACKGROUND) == usual
+    await background(terminal, lambda colour: colour == usual)
+
+
+async def background(terminal: Terminal, fits: Callable[[str], bool]) -> str:
+    """Of the screen, once it fits: a changed theme is shown a moment later."""
+    for _ in range(100):
+        colour: str = await terminal.page.evaluate(BACKGROUND)
+        if fits(colour):
+            return colour
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"the background is {colour}")
