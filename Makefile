@@ -83,4 +83,5 @@ staticfiles/.done: node_modules/.done tools/vendor.py $(STATIC_SOURCES) brokerd/
 	@$(BIN)/python tools/vendor.py
 	@BROKERD_SECRET_KEY=collecting-static-files-needs-no-real-key \
 	  $(BIN)/python manage.py collectstatic --clear --noinput --verbosity 0
+	@chmod -R a+rX staticfiles # whoever installs them need not be who serves them; all else that commands make is private
 	@touch $@

@@ -14,7 +14,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bulk, echo, interrupt, many, memory, neighbour, opening, people, resume, returning
+from bench import (
+    bulk,
+    echo,
+    interrupt,
+    many,
+    memory,
+    neighbour,
+    opening,
+    people,
+    recording,
+    replay,
+    resume,
+    returning,
+    watchers,
+)
 from bench.effort import QUICK, Effort
 from bench.figures import Figure, table
 from bench.stage import Stage, staged
@@ -28,6 +42,9 @@ MEASURES: dict[str, Callable[[Stage, Effort], list[Figure]]] = {
     "resume": resume.measure,
     "open": opening.measure,
     "people": people.measure,
+    "recording": recording.measure,
+    "replay": replay.measure,
+    "watchers": watchers.measure,
     "terminals": memory.of_terminals,
     "many": many.measure,
     "agents": memory.of_agents,

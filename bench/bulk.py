@@ -18,22 +18,22 @@ MB = 1_000_000
 def measure(stage: Stage, effort: Effort) -> list[Figure]:
     figure = Figure(f"{effort.file_mb} MB file", "MB/s", "1x", least=1)
     path = stage.folder / "random"
-    digest = _make(path, effort.file_mb)
+    digest = make(path, effort.file_mb)
     with stage.terminals() as terminals:
         for _ in range(effort.file_blocks):
             for side, terminal in terminals.items():
-                seconds = _fetch(terminal, path, effort.file_mb * MB, digest)
+                seconds = fetch(terminal, path, effort.file_mb * MB, digest)
                 figure.add(side, effort.file_mb / seconds)
     return [figure]
 
 
-def _make(path: Path, megabytes: int) -> bytes:
+def make(path: Path, megabytes: int) -> bytes:
     content = os.urandom(megabytes * MB)
     path.write_bytes(content)
     return hashlib.sha256(content).digest()
 
 
-def _fetch(terminal: Terminal, path: Path, size: int, digest: bytes) -> float:
+def fetch(terminal: Terminal, path: Path, size: int, digest: bytes) -> float:
     """Seconds for the whole file."""
     terminal.run(f"stty raw -echo; head -c1 >/dev/null; cat {path}; stty sane")
     begun = time.perf_counter()

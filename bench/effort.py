@@ -27,6 +27,10 @@ class Effort:
     commands: int = 11
     at_once: int = 100
     """Commands at the same time."""
+    watchers: int = 50
+    """Of one terminal."""
+    replay_mb: int = 100
+    """Of the recording that is opened and sought in."""
     rounds: int = 3
     terminals: int = 50
     agents: int = 1000
@@ -49,6 +53,7 @@ QUICK = {
     "copy_mb": 100,
     "commands": 5,
     "at_once": 20,
+    "replay_mb": 20,
     "rounds": 3,
     "terminals": 10,
     "agents": 200,

@@ -25,7 +25,18 @@ class BoundedParser(Parser):
         return json.loads(request.body)
 
 
-api = NinjaAPI(
+class Api(NinjaAPI):
+    """Its document says of every operation what a refusal looks like."""
+
+    def get_openapi_schema(self, **options: Any) -> Any:
+        schema = super().get_openapi_schema(**options)
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                operation["responses"].setdefault("default", problems.DESCRIPTION)
+        return schema
+
+
+api = Api(
     title="brokerd",
     version="1",
     description="Browser terminals for machines behind NAT. Refusals are `application/problem+json` (RFC 9457).",

@@ -12,11 +12,12 @@ import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from terminals.recording.policy import Policy
 from tunnels.files import private_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -24,6 +25,8 @@ Network = IPv4Network | IPv6Network
 
 _DURATION = re.compile(r"(\d+)([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.IGNORECASE)
+_DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 class ConfigError(Exception):
@@ -51,16 +54,28 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
 
 
 def parse_address(text: str) -> Address:
     """`HOST:PORT` or `[V6]:PORT`. ValueError on anything else; port 0 means any free port."""
     host, _, port = text.strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not _is_host(host) or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{text!r} is not HOST:PORT")
     return Address(host, int(port))
+
+
+def _is_host(text: str) -> bool:
+    """A name or an address. `*` and `.example`, which Django takes for many hosts, are neither."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return text.isascii() and bool(_NAME.fullmatch(text))
+    return True
 
 
 def _bool(text: str) -> bool:
@@ -82,16 +97,37 @@ def _ports(text: str) -> range:
 
 def _url(text: str) -> str:
     parts = urlsplit(text)
-    is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain or parts.port == 0:
-        raise ValueError(f"{text!r} is not a URL such as https://broker.example")
-    return f"{parts.scheme}://{parts.netloc}"
+    is_plain = parts.path in ("", "/") and not (parts.query or parts.fragment or "@" in parts.netloc)
+    if parts.scheme not in _DEFAULT_PORT or not is_plain or parts.port == 0 or not _is_host(parts.hostname or ""):
+        raise ValueError(f"{text!r} is not a URL such as https://broker.example (names in letters of ASCII)")
+    return _origin(parts.hostname or "", parts.port, parts.scheme)
+
+
+def _origin(host: str, port: int | None, scheme: str = "http") -> str:
+    """RFC 6454 section 6, as browsers do it: lower case, short IPv6, without the scheme's own port."""
+    try:
+        shown = ip_address(host).compressed
+    except ValueError:
+        shown = host.lower()
+    return f"{scheme}://{_bracketed(shown)}" + ("" if port in (None, _DEFAULT_PORT[scheme]) else f":{port}")
 
 
 def _log_format(text: str) -> str:
     if text not in ("text", "json"):
         raise ValueError(f"{text!r} is neither text nor json")
     return text
+
+
+def _anchor(text: str) -> str:
+    if text not in ("", "syslog") and not Path(text).is_absolute():
+        raise ValueError(f"{text!r} is neither syslog nor the full path of a file")
+    return text
+
+
+def _policy(text: str) -> Policy:
+    if text not in set(Policy):
+        raise ValueError(f"{text!r} is none of {', '.join(Policy)}")
+    return Policy(text)
 
 
 def _positive(text: str) -> int:
@@ -108,7 +144,9 @@ def _setting(name: str, default: str, parse: Any, meaning: str) -> Any:
 class Config:
     """All settings. The README's table is compared with this class by a test."""
 
-    data_dir: Path = _setting("BROKERD_DATA_DIR", "var", Path, "database, keys and logs; must be private (0700)")
+    data_dir: Path = _setting(
+        "BROKERD_DATA_DIR", "var", Path, "database, keys, logs and recordings; must be private (0700)"
+    )
     secret_key: str = _setting(
         "BROKERD_SECRET_KEY", "", str, "signs cookies and poll tokens; made in the data directory when absent"
     )
@@ -143,19 +181,46 @@ class Config:
         "BROKERD_IDLE_TIMEOUT", "900", parse_duration, "a terminal nobody types in ends after this; 0: never"
     )
     max_session_s: int = _setting("BROKERD_MAX_SESSION", "8h", _positive, "the longest terminal session")
+    recording: Policy = _setting(
+        "BROKERD_RECORDING",
+        "required",
+        _policy,
+        "terminals are recorded; required: one that cannot be does not open, or ends; best-effort: it goes on with a "
+        "gap; off: nothing is recorded",
+    )
+    recording_retention_s: int = _setting(
+        "BROKERD_RECORDING_RETENTION", "90d", parse_duration, "how long recordings are kept; 0: for ever"
+    )
     keepalive_s: int = _setting(
         "BROKERD_KEEPALIVE", "10", _positive, "how often a tunnel is probed; offline after three without answer"
     )
     metrics_allow: tuple[Network, ...] = _setting(
         "BROKERD_METRICS_ALLOW", "127.0.0.0/8,::1/128", _networks, "networks (CIDR, comma) that may read /metrics"
     )
+    audit_anchor: str = _setting(
+        "BROKERD_AUDIT_ANCHOR",
+        "",
+        _anchor,
+        "full path of the file that holds the audit log's anchor (default: audit.anchor in the data directory), "
+        "or syslog: there as well",
+    )
     log_format: str = _setting("BROKERD_LOG_FORMAT", "text", _log_format, "text or json")
+
+    @property
+    def anchors_in_syslog(self) -> bool:
+        return self.audit_anchor == "syslog"
+
+    @property
+    def anchor_file(self) -> Path:
+        """Where each audit event's hash is kept outside of the database."""
+        is_file = self.audit_anchor and not self.anchors_in_syslog
+        return Path(self.audit_anchor) if is_file else self.data_dir / "audit.anchor"
 
     @property
     def portal_url(self) -> str:
         """What a browser dials, without a trailing slash."""
         host = "127.0.0.1" if self.web_bind.host in ("0.0.0.0", "::") else self.web_bind.host  # noqa: S104
-        return self.public_url or f"http://{Address(host, self.web_bind.port)}"
+        return self.public_url or _origin(host, self.web_bind.port)
 
     @property
     def gateway_address(self) -> Address:
@@ -167,12 +232,18 @@ class Config:
         return self.portal_url.startswith("https://")
 
     @property
+    def is_in_the_clear(self) -> bool:
+        """Whether passwords and cookies may cross a network unencrypted."""
+        host = Address(urlsplit(self.portal_url).hostname or "", 0)
+        return not self.is_tls and not (host.is_loopback and self.web_bind.is_loopback)
+
+    @property
     def origins(self) -> frozenset[str]:
         """The exact origins of the portal's own pages: the only ones whose websockets and forms are taken."""
         if self.public_url or not self.web_bind.is_loopback:
             return frozenset({self.portal_url})
         names = ("localhost", "127.0.0.1", "::1", self.web_bind.host)
-        return frozenset(f"http://{Address(name, self.web_bind.port)}" for name in names)
+        return frozenset(_origin(name, self.web_bind.port) for name in names)
 
     @property
     def allowed_hosts(self) -> list[str]:

@@ -1,38 +1,42 @@
-"""The SSH gateway: one port. The key says who connects; after it has proved itself, its app takes over.
+"""The SSH gateway: one port. The key says who connects; once it is proved, its app takes over (`brokerd.door`).
 
-Public keys only. Before authentication everything is answered from memory (`tunnels.directory`). A key that is merely
-offered proves nothing: whoever it belongs to counts from `auth_completed` on.
+Public keys only. Before authentication everything is answered from memory (`tunnels.directory`), and who may try at all
+is decided by `brokerd.entry`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import time
+from collections import Counter
 
 import asyncssh
 import structlog
 
 from brokerd.conf import Address, ConfigError
-from terminals.keys import KnownKey
+from brokerd.door import Door
+from brokerd.entry import Entry, Offence, Place, Refusal
 from terminals.ssh.desk import PeopleDesk
-from terminals.ssh.visitor import Visitor
-from tunnels.agents import AgentConnection, AgentDesk
-from tunnels.algorithms import ENCRYPTION, KEX, MAC, SIGNATURES, send_no_ignore
-from tunnels.directory import KnownHost
-from tunnels.keys import describe
-from tunnels.keystore import gateway_key
-from tunnels.pairing import PairingDesk, Stranger, invited, refused
-from tunnels.proof import after_proof
+from tunnels.agents import AgentDesk
+from tunnels.algorithms import ENCRYPTION, KEX, MAC_OF_GATEWAY, SIGNATURES
+from tunnels.keystore import DamagedKey, Role, keys
+from tunnels.pairing import PairingDesk
 from tunnels.registry import CHANNEL_WINDOW
+from tunnels.throttle import Throttle
 
-LOGIN_GRACE_S = 30
 MAX_CONNECTIONS = 5000
-MAX_UNAUTHENTICATED = 100
-MAX_TRIES = 6
-MAX_UNSENT = 64 * 1024 * 1024
-"""Bytes waiting for an agent to read them: thirty full windows of OpenSSH; beyond, its connection is cut."""
-MAX_UNSENT_BEFORE_LOGIN = 256 * 1024
+MAX_OF_ONE = 200
+"""Connections of one person or host that are logged in: nobody may hold all of them."""
 WATCH_S = 1.0
+PENALTIES_NOTED, PENALTY_NOTED_S = 60, 60
+"""Penalties that go on record at once, whatever their sources, and one more each so many seconds."""
+OFFENCES = {
+    Offence.LEFT: "too many connections that did not log in",
+    Offence.FAILED: "too many failed logins over SSH",
+    Offence.TRIED_MANY: "too many keys were tried over SSH",
+    Offence.SILENT: "too many connections that were silent",
+    Offence.BROKE: "something else than SSH was spoken to the gateway",
+}
 
 log = structlog.get_logger(__name__)
 
@@ -41,19 +45,65 @@ class Gateway:
     """`async with Gateway(...)`: listens while inside; on leaving, tunnels are closed and written down."""
 
     def __init__(
-        self, *, desk: AgentDesk, people: PeopleDesk, pairing: PairingDesk, address: Address, keepalive_s: int
+        self,
+        *,
+        desk: AgentDesk,
+        people: PeopleDesk,
+        pairing: PairingDesk,
+        address: Address,
+        keepalive_s: int,
+        entry: Entry,
     ) -> None:
         self.desk = desk
         self.people = people
         self.pairing = pairing
         self._address = address
         self._keepalive_s = keepalive_s
-        self.unauthenticated = 0
+        self.entry = entry
         self.doors: set[Door] = set()
+        self._keys = keys(Role.GATEWAY)
+        self.held: Counter[object] = Counter()
+        """Connections that are logged in, by whose they are."""
+        self._is_closing = False
+        self._noting = Throttle(burst=PENALTIES_NOTED, refill_s=PENALTY_NOTED_S)
 
     @property
     def connections(self) -> int:
         return len(self.doors)
+
+    @property
+    def unauthenticated(self) -> int:
+        return self.entry.waiting
+
+    def admit(self, address: str) -> Place | Refusal:
+        """A place for a connection that was just made."""
+        if self.connections >= MAX_CONNECTIONS:
+            self.entry.refused[Refusal.FULL] += 1
+            return Refusal.FULL
+        return self.entry.admit(address, time.monotonic())
+
+    def welcome(self, identity: object, address: str) -> bool:
+        """Whether another connection of somebody who has just logged in is taken; `part` gives it back in any case."""
+        self.entry.know(address, time.monotonic())
+        self.held[identity] += 1
+        return self.held[identity] <= MAX_OF_ONE
+
+    def part(self, identity: object) -> None:
+        self.held[identity] -= 1
+        if not self.held[identity]:
+            del self.held[identity]
+
+    def offend(self, address: str, offence: Offence) -> None:
+        """Hold it against the source. A penalty is on record once, and all of them in a number that is bounded."""
+        if self._is_closing:
+            return  # so that is why the connection ended
+        now = time.monotonic()
+        if penalty_s := self.entry.offend(address, offence, now):
+            if self._noting.take("", now):
+                return
+            reason = f"{OFFENCES[offence]}; connections from there are refused for {penalty_s:.0f} s"
+            log.warning("source refused", address=address, reason=reason)
+            self.desk.refuse_source(address, reason)
 
     async def __aenter__(self) -> Gateway:
         try:
@@ -61,7 +111,8 @@ class Gateway:
                 self._address.host,
                 self._address.port,
                 server_factory=lambda: Door(self),
-                server_host_keys=[gateway_key()],
+                server_host_keys=self._keys,
+                send_server_host_keys=True,  # the next one as well, while it is replaced
                 server_version="brokerd",
                 config=None,
                 reuse_address=True,
@@ -74,7 +125,7 @@ class Gateway:
                 line_editor=False,
                 kex_algs=list(KEX),
                 encryption_algs=list(ENCRYPTION),
-                mac_algs=list(MAC),
+                mac_algs=list(MAC_OF_GATEWAY),
                 signature_algs=list(SIGNATURES),
                 compression_algs=None,
                 login_timeout=0,  # the door has a clock of its own, which waiting for an approval stops
@@ -91,7 +142,20 @@ class Gateway:
         self._watcher = asyncio.get_running_loop().create_task(self._watch())
         return self
 
+    def _renew_keys(self) -> None:
+        """Whoever connects from now on is shown the keys that there are now."""
+        try:
+            now = keys(Role.GATEWAY)
+        except (OSError, DamagedKey):
+            log.exception("the gateway's host keys cannot be read, keeping those that it has")
+            return
+        if now != self._keys:
+            self._keys = now
+            self._acceptor.update(server_host_keys=now, send_server_host_keys=True)
+            log.info("the gateway's host keys have changed", keys=[key.get_fingerprint() for key in now])
+
     async def __aexit__(self, *exc_info: object) -> None:
+        self._is_closing = True
         self._acceptor.close()
         self._watcher.cancel()
         self.pairing.close()
@@ -103,7 +167,8 @@ class Gateway:
         while True:
             await asyncio.sleep(WATCH_S)
             for door in list(self.doors):
-                door.cut_if_unread()
+                door.cut_if_it_piles_up()
+            self._renew_keys()
 
     @property
     def is_listening(self) -> bool:
@@ -112,136 +177,3 @@ class Gateway:
     @property
     def port(self) -> int:
         return self._acceptor.get_port()
-
-
-class Door(asyncssh.SSHServer):
-    """One SSH connection. AsyncSSH asks; before authentication we answer, afterwards the app whose key it is."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self._username = ""
-        self._address = ""
-        self._candidate: KnownHost | KnownKey | Stranger | None = None
-        self._fingerprint = ""
-        self._told = ""
-        self._agent: AgentConnection | None = None
-        self._visitor: Visitor | None = None
-        self._authenticated = False
-        self._tries = 0
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
-        self._address = str((conn.get_extra_info("peername") or ("::",))[0])
-        send_no_ignore(conn)
-        after_proof(conn, self._admit)
-        self._gateway.doors.add(self)
-        self._gateway.unauthenticated += 1
-        self._clock = asyncio.get_running_loop().call_later(LOGIN_GRACE_S, conn.abort)
-        if self._gateway.unauthenticated > MAX_UNAUTHENTICATED or self._gateway.connections > MAX_CONNECTIONS:
-            conn.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._gateway.doors.discard(self)
-        self._gateway.unauthenticated -= not self._authenticated
-        self._clock.cancel()
-        if self._agent is not None:
-            self._agent.connection_lost(exc)
-        if self._visitor is not None:
-            self._visitor.connection_lost()
-
-    def begin_auth(self, username: str) -> bool:
-        self._username = username
-        return True
-
-    def public_key_auth_supported(self) -> bool:
-        # Asked for each request of this method and for each failure of any: the one place to count, as AsyncSSH does
-        # not. An honest try costs two (offer and failure, or offer and signature), and clients begin with `none`.
-        self._tries += 1
-        if self._tries > 1 + 2 * MAX_TRIES and not self._authenticated:
-            self._connection.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, "too many keys were tried")
-            return False
-        return True
-
-    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        # AsyncSSH asks for unsigned offers as well, so this only remembers whose key it would be.
-        described = describe(key)
-        self._fingerprint = described.fingerprint
-        gateway = self._gateway
-        known = gateway.desk.directory.by_fingerprint(described.fingerprint)
-        self._candidate = known or gateway.people.keyring.by_fingerprint(described.fingerprint)
-        if self._candidate is None:
-            asks = gateway.pairing.consider(username, described.line, self._address)
-            if isinstance(asks, str):
-                self._tell(refused(asks))
-            else:
-                self._candidate = asks
-        if (newcomer := self._newcomer()) is not None:
-            self._tell(invited(newcomer, self._fingerprint, self._connection))
-        return self._candidate is not None
-
-    def _newcomer(self) -> Stranger | KnownHost | None:
-        """The candidate, where it is for an admin to let it in."""
-        match self._candidate:
-            case Stranger() as stranger:
-                return stranger
-            case KnownHost() as host if self._gateway.pairing.may_wait(host):
-                return host
-        return None
-
-    def _tell(self, banner: str) -> None:
-        """Once: a key is offered and then proved, and a client may have several that are refused alike."""
-        if banner != self._told:
-            self._told = banner
-            self._connection.send_auth_banner(banner)
-
-    async def _admit(self) -> bool:
-        """Whether the login succeeds, now that the key has proved itself. A machine that nobody knows waits here."""
-        if (who := self._newcomer()) is None:
-            return True
-        # It has a place among those who wait, and neither holds one of those who log in nor is pressed for time.
-        self._gateway.unauthenticated -= 1
-        self._clock.cancel()
-        admitted = None
-        try:
-            admitted = self._candidate = await self._gateway.pairing.pair(
-                self._connection, self._fingerprint, who, shown=self._told
-            )
-        finally:
-            self._gateway.unauthenticated += 1
-            if admitted is None:  # the next try, where it has another key, has as long as any other
-                self._clock = asyncio.get_running_loop().call_later(LOGIN_GRACE_S, self._connection.abort)
-        return admitted is not None
-
-    def auth_completed(self) -> None:
-        self._authenticated = True
-        self._gateway.unauthenticated -= 1
-        self._clock.cancel()
-        try:
-            match self._candidate:
-                case KnownHost() as host:
-                    self._agent = self._gateway.desk.welcome(self._connection, host)
-                case KnownKey() as key:
-                    self._visitor = self._gateway.people.welcome(self._connection, key, self._username)
-        except Exception:
-            # An exception here would end the connection without a word in the log.
-            log.exception("connection could not be welcomed")
-            self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, "internal error, retry after 30 s")
-
-    def cut_if_unread(self) -> None:
-        transport = getattr(self._connection, "_transport", None)
-        unsent = transport.get_write_buffer_size() if transport is not None else 0
-        if unsent > (MAX_UNSENT if self._authenticated else MAX_UNSENT_BEFORE_LOGIN):
-            log.warning("connection cut: the peer does not read", unsent=unsent)
-            if self._agent is not None:
-                self._agent.cut("the agent does not read what it is sent")
-            else:
-                self._connection.abort()
-
-    def server_requested(self, listen_host: str, listen_port: int) -> Any:
-        return self._agent.server_requested(listen_host, listen_port) if self._agent else False
-
-    def session_requested(self) -> Any:
-        return self._visitor.session_requested() if self._visitor else False
-
-    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
-        return self._visitor.connection_requested(dest_host, dest_port) if self._visitor else False

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+import time
 from contextlib import AsyncExitStack
 
 import structlog
@@ -21,23 +22,36 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from brokerd import health
 from brokerd.conf import Address, Config
+from brokerd.entry import Entry
+from brokerd.figures import Figures
 from brokerd.gateway import Gateway
 from brokerd.notify import notify
+from brokerd.pulse import Pulse
 from brokerd.web import WebServer
 from terminals import live
+from terminals.keys import addresses_of_people
 from terminals.limits import Limits
 from terminals.live import LiveTerminals
-from terminals.sessions import end_leftovers
+from terminals.recording.recordings import Recordings
+from terminals.replay.indexer import Indexer
+from terminals.sessions import end_leftovers, newest_change
 from terminals.ssh.desk import PeopleDesk
 from terminals.ssh.held import Held
-from tunnels import presence
+from terminals.webhooks.dispatcher import Dispatcher
+from tunnels import clock, database, presence, spool
 from tunnels.agents import AgentDesk
 from tunnels.changes import ChangeFeed
+from tunnels.database import DatabaseWatch
 from tunnels.directory import Directory
+from tunnels.errors import DatabaseAway
+from tunnels.learning import TrustProbe
 from tunnels.pairing import PairingDesk
 from tunnels.registry import TunnelRegistry
+from tunnels.spool import Spool
+from tunnels.witness import Witness
 
 REQUESTS_DRAIN_S = 3
+FILES = 65_536
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread that waits for the interpreter leaves it to another. Python's own 5 ms is what a key would wait,
 several times on its way, while a request or a re-check computes in its thread."""
@@ -61,68 +75,77 @@ class Node:
             tunnel_ports=config.tunnel_ports,
         )
         limits = Limits(grace_s=config.session_grace_s, idle_s=config.idle_timeout_s, longest_s=config.max_session_s)
-        self.terminals = LiveTerminals(node=self.name, registry=self.registry, limits=limits)
+        self.recordings = Recordings(config.recording, config.recording_retention_s)
+        self.terminals = LiveTerminals(
+            node=self.name, registry=self.registry, limits=limits, recordings=self.recordings
+        )
         self.held = Held(node=self.name, registry=self.registry, limits=limits)
         self.people = PeopleDesk(terminals=self.terminals, held=self.held)
         self.pairing = PairingDesk(directory=self.directory, is_person=self.people.keyring.is_person)
+        self.entry = Entry()
         self._stopping = asyncio.Event()
 
     async def run(self, application: object) -> None:
         """Serve until a signal asks to stop. ConfigError when a door cannot open."""
         self._handle_signals()
-        await database_sync_to_async(presence.close_leftovers)(node=self.name)
-        await database_sync_to_async(end_leftovers)(node=self.name)
+        _raise_file_limit()
+        database.never_made_anew()
         web = WebServer(application)
         async with AsyncExitStack() as stack:
+            if behind := await database_sync_to_async(clock.learn)():
+                log.error(
+                    "the clock is behind what the database has seen; the broker goes by the latter", by=str(behind)
+                )
+            # First what the last run could not write, then what it left open.
+            await stack.enter_async_context(Spool(self.config.data_dir / spool.NAME))
+            await database_sync_to_async(presence.close_leftovers)(node=self.name)
+            await database_sync_to_async(end_leftovers)(node=self.name)
+            await stack.enter_async_context(DatabaseWatch())
             # Left in the opposite order: no new requests, terminals, tunnels, then the requests still running.
             stack.push_async_callback(web.close, REQUESTS_DRAIN_S)
             kept = await database_sync_to_async(_open_database)()
             stack.push_async_callback(database_sync_to_async(kept.close))
-            await stack.enter_async_context(ChangeFeed(self._reload, self._enforce))
+            await stack.enter_async_context(Pulse())
+            await stack.enter_async_context(Witness())
+            for address in await database_sync_to_async(_known_addresses)():
+                self.entry.know(address, time.monotonic())
+            await stack.enter_async_context(ChangeFeed(self._reload, self._enforce, marker=newest_change))
+            await stack.enter_async_context(Dispatcher())
             gateway = Gateway(
                 desk=self.desk,
                 people=self.people,
                 pairing=self.pairing,
                 address=self.config.ssh_bind,
                 keepalive_s=self.config.keepalive_s,
+                entry=self.entry,
             )
             await stack.enter_async_context(gateway)
+            await stack.enter_async_context(TrustProbe(self.registry))
+            await stack.enter_async_context(Indexer())
+            await stack.enter_async_context(self.recordings)
             await stack.enter_async_context(self.terminals)
             await stack.enter_async_context(self.held)
             address = await web.start(self.config.web_bind)
             stack.push_async_callback(web.stop_listening)
             live.install(self.terminals)
-            health.watch(self._figures(gateway), gateway_ready=lambda: gateway.is_listening)
+            figures = Figures(
+                registry=self.registry,
+                terminals=self.terminals,
+                held=self.held,
+                gateway=gateway,
+                desk=self.desk,
+                pairing=self.pairing,
+            )
+            health.watch(figures, gateway_ready=lambda: gateway.is_listening)
             sys.setswitchinterval(SWITCH_INTERVAL_S)
             _calm_garbage_collection()
             log.info("broker is up", portal=str(address), gateway=str(Address(self.config.ssh_bind.host, gateway.port)))
             notify("READY=1")
             await self._beat()
+            health.drain()
             notify("STOPPING=1")
             log.info("broker is draining", terminals=len(self.terminals), tunnels=len(self.registry))
         log.info("broker has stopped")
-
-    def _figures(self, gateway: Gateway) -> list[tuple[str, str, Callable[[], float]]]:
-        loop, ports = asyncio.get_running_loop(), self.desk.ports
-        return [
-            ("asyncio_tasks", "Tasks of the event loop", lambda: len(asyncio.all_tasks(loop))),
-            ("tunnels", "Live tunnels", lambda: len(self.registry)),
-            ("sessions", "Live terminal sessions", lambda: len(self.terminals)),
-            (
-                "ssh_sessions",
-                "Ways to hosts, commands and transfers that people have open over SSH",
-                lambda: len(self.held),
-            ),
-            ("gateway_connections", "SSH connections at the gateway", lambda: gateway.connections),
-            ("gateway_unauthenticated", "SSH connections not logged in yet", lambda: gateway.unauthenticated),
-            ("gateway_pairing", "Unknown machines that wait for approval over SSH", lambda: len(self.pairing)),
-            ("bound_ports", "Tunnel ports that listen on 127.0.0.1", lambda: 0 if ports is None else len(ports)),
-            (
-                "bound_port_connections",
-                "Local connections to tunnel ports",
-                lambda: 0 if ports is None else ports.connections,
-            ),
-        ]
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -138,25 +161,33 @@ class Node:
         """What that and today's grants do not allow ends."""
         self.registry.enforce(self.directory)
         self.pairing.look()
-        await self.people.recheck()
         await self.terminals.recheck()
         await self.held.recheck()
+        await self.people.recheck()  # last: what goes with a connection has heard its own reason by then
 
     async def _beat(self) -> None:
         """Renew the leases of our tunnels until we stop."""
         while not self._stopping.is_set():
+            pause_s = self.config.keepalive_s
             try:
-                await database_sync_to_async(presence.renew_leases)(
-                    node=self.name, host_ids=self.registry.host_ids, lease_s=self.lease_s
+                await spool.ask(
+                    presence.renew_leases, node=self.name, host_ids=self.registry.host_ids, lease_s=self.lease_s
                 )
+            except DatabaseAway:
+                pause_s = 1  # when it is back, hosts are to be shown online at once
             except Exception:
                 # The root of the node's own task: a database that is away must not end live terminals.
                 log.exception("leases not renewed, trying again")
             try:
-                async with asyncio.timeout(self.config.keepalive_s):
+                async with asyncio.timeout(pause_s):
                     await self._stopping.wait()
             except TimeoutError:
                 continue
+
+
+def _known_addresses() -> set[str]:
+    """From where agents and people have logged in lately: after a restart all come back at once."""
+    return {*presence.addresses(), *addresses_of_people()}
 
 
 def _open_database() -> BaseDatabaseWrapper:
@@ -166,6 +197,14 @@ def _open_database() -> BaseDatabaseWrapper:
     kept.inc_thread_sharing()
     kept.ensure_connection()
     return kept
+
+
+def _raise_file_limit() -> None:
+    """Each tunnel, browser and file of a recording takes one; many systems begin with 1024, and allow far more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _calm_garbage_collection() -> None:

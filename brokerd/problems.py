@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from http import HTTPStatus
 from typing import Any
 
@@ -9,20 +10,64 @@ import structlog
 from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.template import loader
 from django.utils.deprecation import MiddlewareMixin
+from django.views.defaults import server_error as plain_server_error
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from tunnels.errors import Conflict, Invalid, NotAllowed, NotFound, Refused, TooMany
+from terminals.second_factor import SecondFactorRequired
+from tunnels import database
+from tunnels.errors import Conflict, DatabaseAway, Invalid, NotAllowed, NotFound, Refused, TooMany, Unavailable
 
 CONTENT_TYPE = "application/problem+json"
-STATUSES: dict[type[Refused], int] = {Invalid: 422, NotAllowed: 403, NotFound: 404, Conflict: 409, TooMany: 429}
+STATUSES: dict[type[Refused], int] = {
+    Invalid: 422,
+    NotAllowed: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooMany: 429,
+    Unavailable: 503,
+}
 
 log = structlog.get_logger(__name__)
 
 
+SECOND_FACTOR = "/problems/second-factor-required"
+"""The one `type` by which a page does something by itself: it leads its person through the confirmation and back."""
+
+DESCRIPTION: dict[str, Any] = {
+    "description": "Refused, or failed: `status` says which kind, `detail` what happened and what to do (RFC 9457).",
+    "content": {
+        CONTENT_TYPE: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail", "instance"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer", "minimum": 400, "maximum": 599},
+                    "detail": {"type": "string"},
+                    "instance": {"type": "string"},
+                    "errors": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["field", "message"],
+                            "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+"""Any problem, for the OpenAPI document."""
+
+
 def problem(request: HttpRequest, status: int, detail: str = "", **more: Any) -> HttpResponse:
-    """The answer. `type` is always `about:blank`: the status says which kind, `detail` what happened and what to do."""
+    """The answer. `type` is `about:blank` but for `SECOND_FACTOR`: the status says which kind, `detail` what happened
+    and what to do."""
     facts = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     return JsonResponse(
         {**facts, "detail": detail, "instance": request.path, **more}, status=status, content_type=CONTENT_TYPE
@@ -46,8 +91,9 @@ def install(api: NinjaAPI) -> None:
 
 def _refused(request: HttpRequest, refused: Refused) -> HttpResponse:
     status = next(status for kind, status in STATUSES.items() if isinstance(refused, kind))
-    response = problem(request, status, str(refused))
-    if isinstance(refused, TooMany):
+    more = {"type": SECOND_FACTOR} if isinstance(refused, SecondFactorRequired) else {}
+    response = problem(request, status, str(refused), **more)
+    if isinstance(refused, TooMany | Unavailable):
         response["Retry-After"] = str(refused.retry_after_s)
     return response
 
@@ -83,8 +129,33 @@ def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
+    if database.is_away(error):
+        log.warning("refused: the database is away", path=request.path, method=request.method, problem=str(error))
+        return _refused(request, DatabaseAway())
     log.error("request failed", path=request.path, method=request.method, exc_info=error)
     return problem(request, 500, "something went wrong here; the log of the broker says what")
+
+
+class DatabaseMiddleware(MiddlewareMixin):
+    """While the database is known to be away nothing is asked that would wait for it."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        return _away(request) if database.problem() else None
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's `handler500`."""
+    error = sys.exc_info()[1]
+    return _away(request) if error is not None and database.is_away(error) else plain_server_error(request)
+
+
+def _away(request: HttpRequest) -> HttpResponse:
+    away = DatabaseAway()
+    if request.path.startswith("/api/"):
+        return _refused(request, away)
+    response = HttpResponse(loader.get_template("503.html").render(), status=503)
+    response["Retry-After"] = str(away.retry_after_s)
+    return response
 
 
 class ProblemMiddleware(MiddlewareMixin):

@@ -58,6 +58,12 @@ def _client(forwarded_for: str) -> str | None:
     return None
 
 
+def is_trusted_proxy(host: str) -> bool:
+    """Whether this address of a peer is one of the trusted proxies."""
+    address = _parse(host)
+    return address is not None and _is_trusted(address)
+
+
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     """An address; IPv4 in IPv6 clothes, as a socket for both shows it, is IPv4."""
     try:

@@ -21,7 +21,6 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.admin",
@@ -29,6 +28,7 @@ INSTALLED_APPS = [
     "ninja",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "csp",
     "tunnels",
     "terminals",
@@ -36,9 +36,14 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # Those that protect come first: what they add is on every answer.
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "brokerd.transport.keep_to_ourselves",
+    "brokerd.health.HealthMiddleware",
+    "brokerd.transport.StaticFiles",
+    "brokerd.problems.DatabaseMiddleware",
     "brokerd.problems.ProblemMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -46,7 +51,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -60,6 +64,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "brokerd.transport.in_the_clear",
             ],
         },
     }
@@ -93,13 +98,31 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_CHANGE_EMAIL = False
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_RATE_LIMITS = {"login_failed": None, "change_password": None, "reauthenticate": None}  # see terminals.lockout
+ACCOUNT_FORMS = {"change_password": "terminals.login_forms.ChangePasswordForm"}
+MFA_ADAPTER = "terminals.login.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_TOTP_ISSUER = "brokerd"
+MFA_FORMS = {
+    "authenticate": "terminals.login_forms.CodeForm",
+    "authenticate_webauthn": "terminals.login_forms.PasskeyForm",
+    "reauthenticate": "terminals.login_forms.CodeAgainForm",
+    "reauthenticate_webauthn": "terminals.login_forms.PasskeyAgainForm",
+    "login_webauthn": "terminals.login_forms.PasskeyAloneForm",
+    "add_webauthn": "terminals.login_forms.AddPasskeyForm",
+    "edit_webauthn": "terminals.login_forms.RenamePasskeyForm",
+}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 
+SESSION_ENGINE = "terminals.login_store"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_TRUSTED_ORIGINS = sorted(BROKERD.origins)
 if BROKERD.is_tls:
@@ -109,6 +132,9 @@ if BROKERD.is_tls:
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
+    SECURE_SSL_REDIRECT = True
+    SECURE_SSL_HOST = BROKERD.portal_url.removeprefix("https://")
+    SECURE_REDIRECT_EXEMPT = ["^(healthz|readyz|metrics)$"]  # asked for by whoever runs it, past the proxy
 else:
     SESSION_COOKIE_NAME = "brokerd"
     CSRF_COOKIE_NAME = "brokerd_csrf"

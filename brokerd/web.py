@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from collections import Counter
 from typing import Any
 
 # Installs Twisted's asyncio reactor on a loop of its own making, so it comes before anything of Twisted.
@@ -16,14 +16,21 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import globalLogBeginner
 
 from brokerd.conf import Address, ConfigError
-from brokerd.wire import BoundedQueue, WebSocketWire, frame
+from brokerd.proxies import is_trusted_proxy
+from brokerd.wire import BoundedQueue, ResponseDrain, WebSocketWire, frame
 from terminals.protocol import MAX_MESSAGE
 
 MAX_BODY = 1024 * 1024
 """Largest request body, bytes. What fits nowhere is refused before it is read."""
+MAX_LEFTOVER = 4 * 1024 * 1024
+LEFTOVER_S = 2
+"""What still arrives of a refused body is read and dropped, so much and so long: else the answer would be lost with the
+connection, and a proxy would tell of a broken gateway."""
 MAX_CONNECTIONS = 4000
+MAX_OF_SOURCE = 1000
+"""Connections of one address; a trusted proxy's count for nobody."""
 REQUEST_TIMEOUT_S = 30
-"""For the request to arrive; a websocket has its own keepalive."""
+"""For a whole request to arrive, and for the next one to follow; a websocket has its own keepalive."""
 PING_S = 20
 PING_TIMEOUT_S = 50
 """A browser that answers no ping for this long is gone: dead after 70 s in all."""
@@ -38,9 +45,13 @@ def start_reactor() -> asyncio.AbstractEventLoop:
 
 
 class CappedRequest(WebRequest):
-    """A request whose body is measured as it arrives: one that is too large is answered 413 and cut."""
+    """A request whose body is measured as it arrives: one that is too large is answered 413 and cut.
+
+    Its response waits for a peer that does not read (`brokerd.wire.ResponseDrain`).
+    """
 
     finished: int
+    drain: ResponseDrain | None = None
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length)
@@ -50,10 +61,15 @@ class CappedRequest(WebRequest):
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > MAX_BODY:
+        if self._received > MAX_BODY + MAX_LEFTOVER and self.channel:
+            self.channel.transport.abortConnection()
+        elif self._received > MAX_BODY:
             self._refuse_body()
         elif not self.finished:
             super().handleContentChunk(data)
+
+    def process(self) -> Any:
+        return None if self.finished else super().process()
 
     def _refuse_body(self) -> None:
         if self.finished or not self.channel:
@@ -65,8 +81,20 @@ class CappedRequest(WebRequest):
             + f"Content-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        transport.loseConnection()
+        transport.loseWriteConnection()
+        reactor.callLater(LEFTOVER_S, transport.abortConnection)
         self.finished = 1
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start" and self.channel and self.drain is None:
+            self.drain = ResponseDrain(self)
+            self.registerProducer(self.drain, True)
+        super().handle_reply(message)
+
+    def finish(self) -> None:
+        if self.producer:
+            self.unregisterProducer()
+        super().finish()
 
 
 class CappedFactory(HTTPFactory):
@@ -75,26 +103,39 @@ class CappedFactory(HTTPFactory):
     def __init__(self, server: WebServer) -> None:
         super().__init__(server)
         self._transports: list[Any] = []
+        self._of_source: Counter[str] = Counter()
         self._look_at = min(MAX_CONNECTIONS, 64)
 
     def buildProtocol(self, addr: Any) -> Any:
-        if len(self._transports) >= self._look_at:
+        is_full = len(self._transports) >= MAX_CONNECTIONS or self._of_source[addr.host] >= MAX_OF_SOURCE
+        if is_full or len(self._transports) >= self._look_at:
             # Nobody tells of the end of one that became a websocket.
             self._transports = [transport for transport in self._transports if transport.connected]
+            self._of_source = Counter(source for item in self._transports if (source := _source(item)))
             self._look_at = min(MAX_CONNECTIONS, max(64, 2 * len(self._transports)))
-        if len(self._transports) >= MAX_CONNECTIONS:
+        if len(self._transports) >= MAX_CONNECTIONS or self._of_source[addr.host] >= MAX_OF_SOURCE:
             return None
         protocol = super().buildProtocol(addr)
         connect = protocol.makeConnection
 
         def makeConnection(transport: Any) -> None:
             self._transports.append(transport)
+            if source := _source(transport):
+                self._of_source[source] += 1
             connect(transport)
 
         protocol.makeConnection = makeConnection
         protocol.requestFactory = CappedRequest
         protocol.timeOut = REQUEST_TIMEOUT_S
+        # The clock runs until a whole request is there: a byte now and then, Twisted's idea of a sign of life, is none.
+        protocol._channel.resetTimeout = lambda: None
         return protocol
+
+
+def _source(transport: Any) -> str | None:
+    """The address that a connection counts for."""
+    host: str = transport.getPeer().host
+    return None if is_trusted_proxy(host) else host
 
 
 class TerminalSocket(WebSocketProtocol):
@@ -211,7 +252,12 @@ class WebServer(Server):
             queue = BoundedQueue(transport)
         scope.setdefault("asgi", {"version": "3.0"})
         scope["root_path"] = self.root_path  # Daphne lets any client set it with a header
-        send = partial(self.handle_reply, protocol)
+
+        async def send(message: dict[str, Any]) -> None:
+            await self.handle_reply(protocol, message)
+            if (drain := getattr(protocol, "drain", None)) is not None:
+                await drain.wait()
+
         if protocol not in self.connections:
             return None
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(

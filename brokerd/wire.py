@@ -1,4 +1,4 @@
-"""The way out of one websocket, with what ASGI's `send` lacks: it knows whether the peer reads, and says why it closes.
+"""The way out of a connection, with what ASGI's `send` lacks: it knows whether the peer reads, and says why it closes.
 
 Daphne's `await send()` returns at once and the transport buffers without bound, so a client that never reads would grow
 this process by all that its terminal prints. Twisted tells a registered push producer when its 64 KiB buffer is full
@@ -20,6 +20,8 @@ MAX_WAITING = 64
 """Messages that wait for the consumer before the socket is no longer read."""
 MAX_REASON = 120
 """Bytes of a close reason; RFC 6455 allows 123."""
+RESPONSE_STALL_S = 60
+"""How long the peer of a response may leave 64 KiB unread."""
 MAX_UNREAD = 256 * 1024
 """Bytes written since the peer last read, all of them short messages; beyond, the connection is cut."""
 
@@ -70,6 +72,35 @@ class WebSocketWire:
 
     def stopProducing(self) -> None:
         self.writable = False
+
+
+@implementer(IPushProducer)
+class ResponseDrain:
+    """Holds whoever writes an HTTP response while its peer does not read; one that reads nothing at all is cut."""
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+
+    async def wait(self) -> None:
+        try:
+            async with asyncio.timeout(RESPONSE_STALL_S):
+                await self._is_open.wait()
+        except TimeoutError:
+            if self._request.channel is not None:
+                self._request.channel.forceAbortClient()
+
+    # From the transport
+
+    def pauseProducing(self) -> None:
+        self._is_open.clear()
+
+    def resumeProducing(self) -> None:
+        self._is_open.set()
+
+    def stopProducing(self) -> None:
+        self._is_open.set()
 
 
 def frame(payload: bytes, *, is_text: bool) -> bytes:

@@ -3,6 +3,7 @@
 import { startCommands } from "./portal/commands.js";
 import { startFilters } from "./portal/filter.js";
 import { startLive } from "./portal/live.js";
+import { startPasskeys } from "./portal/passkeys.js";
 import { startTimes } from "./portal/times.js";
 
 const DROPS = "details.menu, details.drop";
@@ -11,6 +12,9 @@ startTimes();
 const filters = startFilters();
 startLive({ changed: () => filters.forEach((filter) => filter.apply()) });
 startCommands();
+// On a small screen the bar scrolls: where one is stands in sight.
+document.querySelector(".bar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+startPasskeys();
 
 // What drops down over the page closes like any menu.
 document.addEventListener("click", (event) => {

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
@@ -104,6 +105,7 @@ class PersonAdmin(ActAdmin):
 
 admin.site.unregister(Group)
 admin.site.unregister(EmailAddress)  # people have none here, and its pages change rows without an act
+admin.site.unregister(Authenticator)  # its pages change rows without an act
 
 
 @admin.register(Group)

@@ -11,10 +11,10 @@ from typing import Any
 
 from django.core.cache import cache
 from django.db import transaction
-from django.utils import timezone
 
 from terminals.models import ApiToken, Person
 from terminals.moments import check_moment
+from tunnels import clock
 from tunnels.acts import act
 from tunnels.audit import Actor, Event, record
 from tunnels.errors import Conflict, Invalid
@@ -34,6 +34,7 @@ class Scope(StrEnum):
     SESSIONS = "sessions"
     GRANTS = "grants"
     AUDIT = "audit"
+    WEBHOOKS = "webhooks"
 
 
 MEANING = {
@@ -41,6 +42,7 @@ MEANING = {
     Scope.SESSIONS: "open, list and end terminal sessions",
     Scope.GRANTS: "list, make, revoke and explain grants",
     Scope.AUDIT: "read and export the audit log",
+    Scope.WEBHOOKS: "list, add and remove webhooks",
 }
 
 
@@ -62,7 +64,7 @@ def create_api_token(
 def revoke_api_token(*, token: ApiToken, actor: Actor) -> None:
     """From now on the token opens nothing. Conflict when it was revoked before."""
     with act(Event.TOKEN_REVOKED, actor=actor, **_facts(token)):
-        now = timezone.now()
+        now = clock.now()
         if not ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now):
             raise Conflict(f"token {token.name} is revoked already")
         token.revoked_at = now
@@ -86,6 +88,12 @@ def authenticate(secret: str, now: datetime, *, address: str = "") -> ApiToken |
     return token
 
 
+def fits(scopes: Iterable[str], scope: Scope) -> bool:
+    """Whether a token with these scopes is made for `scope`. One without any is made for everything."""
+    chosen = frozenset(scopes)
+    return not chosen or scope in chosen
+
+
 def refuse(token: ApiToken, now: datetime) -> str | None:
     """Why the token opens nothing, for the audit; None when it does."""
     if token.revoked_at is not None:
@@ -99,7 +107,7 @@ def _check(person: Person, name: str, expires_at: datetime | None) -> None:
     if not 0 < len(name) <= 64 or not is_printable(name):
         raise Invalid("a token needs a name of 1 to 64 characters, such as the script that will use it")
     check_moment(expires_at)
-    if expires_at is not None and expires_at <= timezone.now():
+    if expires_at is not None and expires_at <= clock.now():
         raise Invalid("the token would have expired already; set a time to come")
     if not person.is_active:
         raise Conflict(f"{person.username} is disabled; enable the account first")

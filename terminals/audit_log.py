@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.db.models import QuerySet
 
 from terminals.moments import check_moment
 from tunnels.audit import Actor, Event, record
 from tunnels.models import AuditEvent
+
+BATCH = 500
 
 
 def find_events(
@@ -36,3 +40,18 @@ def note_export(*, actor: Actor, **filters: Any) -> int:
     told = {name: str(value) for name, value in filters.items() if value}
     with transaction.atomic():
         return record(Event.AUDIT_EXPORTED, actor=actor, filters=told).sequence - 1
+
+
+async def in_batches(found: QuerySet[AuditEvent], newest: int) -> AsyncIterator[list[AuditEvent]]:
+    """`found` up to number `newest`, oldest first: the log may be larger than memory.
+
+    Cancelling it between two batches leaves nothing behind.
+    """
+    ordered, last = found.filter(sequence__lte=newest).order_by("sequence"), 0
+    while batch := await sync_to_async(_after)(ordered, last):
+        yield batch
+        last = batch[-1].sequence
+
+
+def _after(ordered: QuerySet[AuditEvent], last: int) -> list[AuditEvent]:
+    return list(ordered.filter(sequence__gt=last)[:BATCH])

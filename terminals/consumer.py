@@ -20,6 +20,7 @@ from terminals.protocol import (
     ATTACH_TIMEOUT_S,
     SUBPROTOCOL,
     Ack,
+    AskRole,
     Attach,
     BadMessage,
     Close,
@@ -87,10 +88,13 @@ async def _serve(scope: Scope, receive: Receive, wire: Wire) -> None:
     ticket = terminals.tickets.redeem(attach.ticket, session=session_id)
     if ticket is None or not _is_bearer(scope, ticket):
         raise Refusal(Close.BAD_TICKET, "this ticket is not valid (any more); open the terminal again")
-    terminal = terminals.find(session_id)
+    # The last output of a terminal that has ended is for its owner alone.
+    terminal = terminals.find(session_id) if ticket.seat.is_owner else terminals.get(session_id)
     if terminal is None:
         raise Refusal(Close.NO_SESSION, "this terminal has ended")
-    viewer = Viewer(wire, ticket.person, ticket.role)
+    if not terminal.company.has_room(ticket.seat.party):
+        raise Refusal(Close.NOT_ALLOWED, "too many are watching this terminal already")
+    viewer = Viewer(wire, ticket.seat, ticket.role)
     try:
         wire.on_writable = terminal.flush
         terminal.attach(viewer, cols=attach.cols, rows=attach.rows, output_offset=attach.output_offset)
@@ -104,9 +108,14 @@ async def _serve(scope: Scope, receive: Receive, wire: Wire) -> None:
 
 
 def _is_bearer(scope: Scope, ticket: Ticket) -> bool:
-    """A ticket is its person's. A browser's socket carries a login as well, and that must be the same person's."""
+    """A ticket is its person's. A browser's socket carries a login as well, and that must be the same person's.
+
+    A guest's is for somebody without a login.
+    """
     user = scope.get("user")
-    return user is None or not user.is_authenticated or user.get_username() == ticket.person
+    if user is None or not user.is_authenticated:
+        return True
+    return not ticket.seat.is_guest and bool(user.get_username() == ticket.seat.name)
 
 
 async def _first(receive: Receive) -> Attach:
@@ -146,6 +155,8 @@ async def _pump(terminal: TerminalSession, viewer: Viewer, receive: Receive) -> 
                 terminal.resize(viewer, cols, rows)
             case Interrupt():
                 terminal.interrupt(viewer)
+            case AskRole(role):
+                terminal.ask_role(viewer, role)
             case Stay():
                 terminal.stay(viewer)
             case Ping(t):

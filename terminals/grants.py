@@ -8,12 +8,12 @@ from ipaddress import ip_network
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.utils import timezone
 
 from terminals.access import Capability
 from terminals.limits import GrantLimits
 from terminals.models import Grant, Person
 from terminals.moments import check_moment
+from tunnels import clock
 from tunnels.acts import act
 from tunnels.audit import Actor, Event, record
 from tunnels.errors import Conflict, Invalid
@@ -72,7 +72,7 @@ def revoke_grant(*, grant: Grant, actor: Actor) -> None:
     """End the grant now. Terminal sessions that nothing else allows end within seconds. Conflict when it has ended."""
     host = grant.host.name if grant.host else ""
     with act(Event.GRANT_REVOKED, actor=actor, host=host, grant={"id": grant.pk}):
-        now = timezone.now()
+        now = clock.now()
         if not Grant.objects.filter(pk=grant.pk, revoked_at=None).update(revoked_at=now):
             raise Conflict(f"grant {grant.pk} is revoked already")
         grant.revoked_at = now
@@ -171,7 +171,7 @@ def _check_window(valid_from: datetime | None, valid_until: datetime | None) -> 
     check_moment(valid_until)
     if valid_until is None:
         return
-    if valid_until <= timezone.now():
+    if valid_until <= clock.now():
         raise Invalid("the grant would be over already; set valid_until to a time to come")
     if valid_from is not None and valid_from >= valid_until:
         raise Invalid("the grant would end before it begins; set valid_from before valid_until")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import Group
 
-from terminals.models import AUDITORS
+from terminals.models import AUDITORS, SecondFactorRule
 from tunnels.acts import act
 from tunnels.audit import Actor, Event, record
 from tunnels.errors import Conflict, Invalid
@@ -36,6 +36,8 @@ def delete_group(*, group: Group, actor: Actor) -> None:
     with act(Event.SETTING_CHANGED, actor=actor, setting=f"group {group.name}"):
         if group.grants.exists():
             raise Conflict(f"group {group.name} has grants, now or in the past; take its members out instead")
+        if SecondFactorRule.objects.filter(group=group).exists():
+            raise Conflict(f"a second factor is required of group {group.name}; take that back first")
         record(Event.SETTING_CHANGED, actor=actor, setting=f"group {group.name}", deleted=True)
         group.delete()
 

@@ -42,6 +42,10 @@ class History:
         """Where the kept output can be shown from: an offset, and what restores the modes there (nothing at 0)."""
         return self._modes.checkpoint(self.start) if self.start else (0, "")
 
+    def recent(self, most: int) -> tuple[int, str]:
+        """As `begin`, for about the last `most` bytes."""
+        return self._modes.checkpoint(max(self.start, self.head - most))
+
     def restore(self) -> str:
         """The control sequences that bring an emulator into the modes at the head."""
         return self._modes.restore()

@@ -34,10 +34,13 @@ class Kept:
         return len(self._ended)
 
     def add(self, terminal: TerminalSession, end: End) -> None:
-        """Keep it for its grace, where its end was nobody's doing: what was taken from a person is not shown again."""
-        if end.exit is None and end.code is not Close.TUNNEL_LOST:
+        """Keep it for its grace, where its end was nobody's doing: what was taken from a person is not shown again.
+
+        Nor is what could not be recorded: of such a terminal the reason is kept, for whoever comes back.
+        """
+        if end.exit is None and end.code not in (Close.TUNNEL_LOST, Close.RECORDING_FAILED):
             return
-        terminal.history.shrink(MAX_BYTES)
+        terminal.history.shrink(0 if end.code is Close.RECORDING_FAILED else MAX_BYTES)
         self._ended[terminal.id] = Ended(terminal, end, self._clock() + terminal.limits.grace_s)
         if len(self._ended) > MOST:
             self._ended.popitem(last=False)

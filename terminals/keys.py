@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db.models import Q
-from django.utils import timezone
 
 from terminals.models import Person, PersonKey
+from tunnels import clock
 from tunnels.acts import act
 from tunnels.audit import Actor, Event, record
+from tunnels.enrollment import give_way
 from tunnels.errors import Conflict, Invalid, NotFound
-from tunnels.keys import BadKey, PublicKey, parse_public_key
+from tunnels.keys import ALGORITHMS, SECURITY_KEY, SECURITY_KEYS, BadKey, PublicKey, parse_public_key
 from tunnels.models import KeyClaim
 from tunnels.text import printable
 
@@ -20,6 +21,10 @@ MAX_KEYS = 20
 """Of one person: a key for each device, not one for each purpose."""
 NOTED_EVERY = timedelta(minutes=1)
 """How often a use is written down; a script that connects all the time must not make the database write each time."""
+
+
+KNOWN = ("fingerprint", "person_id", "person__username", "pk", "algorithm")
+"""The columns of a `KnownKey`."""
 
 
 class KnownKey(NamedTuple):
@@ -30,6 +35,12 @@ class KnownKey(NamedTuple):
     person: str
     """Their name."""
     key_id: int
+    algorithm: str = ""
+
+    @property
+    def is_security_key(self) -> bool:
+        """Whether somebody touched it to log in: AsyncSSH takes no signature of such a key without."""
+        return self.algorithm.startswith(SECURITY_KEY)
 
 
 def add_key(*, person: Person, text: str, actor: Actor) -> PersonKey:
@@ -74,7 +85,13 @@ def keys_of_people() -> list[KnownKey]:
     """All keys of people who are not disabled, for a cache: the gateway may ask no database before a key has proved
     itself."""
     active = PersonKey.objects.filter(person__is_active=True)
-    return [KnownKey(*row) for row in active.values_list("fingerprint", "person_id", "person__username", "pk")]
+    return [KnownKey(*row) for row in active.values_list(*KNOWN)]
+
+
+def addresses_of_people() -> set[str]:
+    """From where keys were last used."""
+    used = PersonKey.objects.filter(person__is_active=True).exclude(last_used_address="")
+    return set(used.values_list("last_used_address", flat=True))
 
 
 def names_of_people() -> set[str]:
@@ -84,7 +101,7 @@ def names_of_people() -> set[str]:
 
 def note_use(key_id: int, address: str, now: datetime | None = None) -> None:
     """Write down that the key opened a connection from `address`, unless that was done a moment ago."""
-    now = now or timezone.now()
+    now = now or clock.now()
     due = PersonKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lte=now - NOTED_EVERY), pk=key_id)
     if due.exists():  # reading takes no lock, an update that changes nothing does
         due.update(last_used_at=now, last_used_address=address)
@@ -92,7 +109,7 @@ def note_use(key_id: int, address: str, now: datetime | None = None) -> None:
 
 def _parse(text: str) -> PublicKey:
     try:
-        return parse_public_key(text)
+        return parse_public_key(text, ALGORITHMS | SECURITY_KEYS)
     except BadKey as error:
         raise Invalid(str(error)) from error
 
@@ -106,7 +123,9 @@ def _check(person: Person, given: PublicKey, actor: Actor) -> None:
         raise Conflict(f"{own} this key already")
     if person.keys.count() >= MAX_KEYS:
         raise Conflict(f"{own} {MAX_KEYS} keys, which is the most there may be; remove one that is not used any more")
-    if not KeyClaim.objects.take(given.fingerprint):
+    if not KeyClaim.objects.take(given.fingerprint) and not give_way(
+        fingerprint=given.fingerprint, owner=person.username, actor=actor
+    ):
         raise Conflict("this key is in use already; make a new one", cause=_whose(given))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
@@ -11,6 +12,10 @@ from terminals.protocol import Close
 
 WARNING_S = 60
 """A person is told this long before a limit ends the terminal, or half of a limit that is shorter than twice that."""
+
+
+Tell = Callable[..., object]
+"""A message for the browser: its type, and facts."""
 
 
 class Limit(StrEnum):
@@ -71,6 +76,25 @@ class Limits:
         if self.longest_s:
             left[Limit.LONGEST] = (self.longest_s, self.longest_s - (now - clocks.opened))
         return {kind: ceil(seconds) for kind, (limit_s, seconds) in left.items() if seconds <= _warned_s(limit_s)}
+
+
+class Warnings:
+    """What the driver has been told of limits that are near. `tell` sends to them."""
+
+    def __init__(self) -> None:
+        self._given: set[Limit] = set()
+
+    def are(self, near: dict[Limit, int], tell: Tell) -> None:
+        """Seconds by limit: new ones are given, and those that are not in it any more taken back."""
+        for kind in near.keys() - self._given:
+            tell("limit", kind=kind, in_s=near[kind])
+        self.take_back(self._given - near.keys(), tell)
+        self._given = set(near)
+
+    def take_back(self, kinds: set[Limit], tell: Tell) -> None:
+        for kind in kinds & self._given:
+            tell("limit", kind=kind, in_s=None)
+        self._given -= kinds
 
 
 def _shorter(setting_s: int, grant_s: int | None) -> int:

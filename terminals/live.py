@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -22,10 +22,15 @@ from terminals.limits import GrantLimits, Limits
 from terminals.lines import Lines
 from terminals.models import Session
 from terminals.protocol import Close, Role
-from terminals.recheck import Watched, judge, withheld
+from terminals.reception import Reception
+from terminals.recheck import Standing, Watched, judge, withheld
+from terminals.recording.recorder import Recorder
+from terminals.recording.recordings import Recordings, unrecorded
+from terminals.seats import Basis, Seat, owner_seat
 from terminals.session import TerminalSession
 from terminals.shell import Program
 from terminals.tickets import TicketBook
+from tunnels import spool
 from tunnels.errors import Conflict, TooMany
 from tunnels.registry import TunnelRegistry
 
@@ -34,22 +39,29 @@ MAX_OF_NODE = 2000
 MAX_OF_PERSON = 100
 TICK_S = 1.0
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
 class LiveTerminals:
     """`async with` it: on leaving, every terminal is told that the node drains, and its end is written down."""
 
-    def __init__(self, *, node: str, registry: TunnelRegistry, limits: Limits) -> None:
+    def __init__(
+        self, *, node: str, registry: TunnelRegistry, limits: Limits, recordings: Recordings | None = None
+    ) -> None:
         self.node = node
         self.tickets = TicketBook()
         self._registry = registry
         self._limits = limits
+        self._recordings = recordings
         self.lines = Lines()
         self._kept = Kept()
         self._terminals: dict[UUID, TerminalSession] = {}
         self._watched: dict[UUID, Watched] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.reception = Reception(
+            tickets=self.tickets, terminals=lambda: list(self._terminals.values()), own=self._own
+        )
         self._draining = False
 
     async def __aenter__(self) -> LiveTerminals:
@@ -67,6 +79,16 @@ class LiveTerminals:
 
     def __len__(self) -> int:
         return len(self._terminals)
+
+    @property
+    def viewers(self) -> int:
+        return sum(len(terminal.viewers) for terminal in list(self._terminals.values()))
+
+    @property
+    def behind(self) -> int:
+        """Terminals that wait for their recording to be written."""
+        recorders = [terminal.recorder for terminal in list(self._terminals.values())]
+        return sum(recorder is not None and recorder.is_behind for recorder in recorders)
 
     def get(self, session_id: UUID) -> TerminalSession | None:
         return self._terminals.get(session_id)
@@ -96,24 +118,38 @@ class LiveTerminals:
         if len(self._terminals) >= MAX_OF_NODE or of_person >= MAX_OF_PERSON:
             raise TooMany("too many open terminals; close one", 10)
 
-    def start(self, row: Session, *, cols: int, rows: int, web_login: str | None) -> str:
-        """Start the terminal of a session just opened, and answer the driver's first ticket."""
+    def start(self, row: Session, *, cols: int, rows: int, basis: Basis) -> str:
+        """Start the terminal of a session just opened, and answer the driver's first ticket. It rests on `basis`."""
         limits = limits_of(row.grant)
-        work = self._start(row, limits, cols, rows, web_login)
+        work = self._start(row, limits, cols, rows, basis)
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
-    def mint(self, *, session: UUID, person: str, role: Role) -> str:
-        """Another ticket, for a browser that comes back. Conflict when the terminal is gone, and its last output."""
-        return asyncio.run_coroutine_threadsafe(self._mint(session, person, role), self._loop).result(10)
+    def mint(self, *, session: UUID, seat: Seat, role: Role) -> str:
+        """Another ticket, for a browser that comes or comes back. Conflict when the terminal is gone, and its last
+        output, which is for its owner alone."""
 
-    async def _mint(self, session: UUID, person: str, role: Role) -> str:
-        if self.find(session) is None:
-            raise Conflict("this terminal has ended")
-        return self.tickets.mint(session=session, person=person, role=role)
+        def mint() -> str:
+            if not seat.is_owner:
+                self.reception.check_room(session, seat)
+            elif self.find(session) is None:
+                raise Conflict("this terminal has ended")
+            return self.tickets.mint(session=session, seat=seat, role=role)
 
-    async def _start(self, row: Session, limits: GrantLimits, cols: int, rows: int, web_login: str | None) -> str:
-        self.begin(row, Watched(row.id, web_login), limits, cols=cols, rows=rows)
-        return self.tickets.mint(session=row.id, person=row.person.username, role=Role.DRIVER)
+        return self.call(mint)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Do something with live terminals, on their loop."""
+
+        async def run() -> T:
+            return work()
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+
+    async def _start(self, row: Session, limits: GrantLimits, cols: int, rows: int, basis: Basis) -> str:
+        watched = Watched(row.id, basis.web_login, second_factor=basis.second_factor, api_token=basis.api_token)
+        self.begin(row, watched, limits, cols=cols, rows=rows)
+        seat = owner_seat(row.person.username, basis=basis)
+        return self.tickets.mint(session=row.id, seat=seat, role=Role.DRIVER)
 
     # On the loop
 
@@ -131,9 +167,12 @@ class LiveTerminals:
         terminal = TerminalSession(
             row.id, row.person.username, cols, rows, self._limits.tightened(limits), program or Program()
         )
+        self.reception.watch(row, terminal)
         self._terminals[row.id] = terminal
         self._watched[row.id] = watched
-        self._own(self._life(row, terminal))
+        recorder = self._recordings.begin(row, terminal, self._own) if self._recordings else None
+        self._own(self._life(row, terminal, recorder))
+        self._own(self._look_again(watched))
         if self._draining:
             terminal.end(_STOPPING)
         return terminal
@@ -147,28 +186,39 @@ class LiveTerminals:
 
     # The life of each terminal
 
-    async def _life(self, row: Session, terminal: TerminalSession) -> None:
+    async def _life(self, row: Session, terminal: TerminalSession, recorder: Recorder | None) -> None:
         """The root of one terminal's task: whatever happens, its viewers are told and the row is closed."""
         call = Call(self._registry.get(row.host_id), row, row.host, self.lines)
         try:
-            end = await terminal.run(call.dial, call.explain)
-            end = await call.name_tunnel(end)
+            if recorder is not None and (problem := await recorder.start()):
+                end = unrecorded(problem)
+            else:
+                end = await call.name_tunnel(await terminal.run(call.dial, call.explain))
         except Exception:
             log.exception("terminal failed", session=str(row.id), host=row.host.name, person=terminal.person)
             end = End("the broker failed; the log says why")
+        if end.code is Close.RECORDING_FAILED:
+            await terminal.say_goodbye(end)  # first: the same disk may take its time for the end of the recording
         try:
-            await self._write_end(row, terminal, end)
+            await self._write_end(row, terminal, recorder, end)
         except Exception:
             log.exception("end of terminal not written", session=str(row.id), reason=end.reason)
         del self._terminals[row.id], self._watched[row.id]
+        self.reception.ended(row.id)
         await terminal.say_goodbye(end)
         self._kept.add(terminal, end)
 
-    async def _write_end(self, row: Session, terminal: TerminalSession, end: End) -> None:
+    async def _write_end(self, row: Session, terminal: TerminalSession, recorder: Recorder | None, end: End) -> None:
+        sealed = await recorder.close() if recorder is not None else None
         if end.code is Close.HOST_KEY_MISMATCH:
-            await database_sync_to_async(sessions.note_key_mismatch)(session_id=row.id)
-        await database_sync_to_async(sessions.end_session)(
-            session_id=row.id, reason=end.reason, bytes_in=terminal.input_offset, bytes_out=terminal.history.head
+            await spool.keep(sessions.note_key_mismatch, session_id=row.id)
+        await spool.keep(
+            sessions.end_session,
+            session_id=row.id,
+            reason=end.reason,
+            bytes_in=terminal.input_offset,
+            bytes_out=terminal.history.head,
+            recording=sealed,
         )
         log.info("terminal ended", session=str(row.id), host=row.host.name, person=terminal.person, reason=end.reason)
 
@@ -179,6 +229,7 @@ class LiveTerminals:
             await asyncio.sleep(TICK_S)
             now = time.monotonic()
             self._kept.drop_expired()
+            self.reception.tick()
             for terminal in list(self._terminals.values()):
                 terminal.tick(now)
 
@@ -189,7 +240,17 @@ class LiveTerminals:
                 self._kept.drop(session_id)
         if not self._terminals:
             return
-        standing = await database_sync_to_async(judge)(list(self._watched.values()))
+        self._enforce(await database_sync_to_async(judge)(list(self._watched.values())))
+        await self.reception.recheck()
+
+    async def _look_again(self, watched: Watched) -> None:
+        """A change between the decision to open it and now found no such terminal: decide once more, for this one."""
+        try:
+            self._enforce(await database_sync_to_async(judge)([watched]))
+        except Exception:
+            log.exception("new terminal not looked at again", session=str(watched.session))  # the next round will
+
+    def _enforce(self, standing: Standing) -> None:
         for session_id, end in standing.ends.items():
             if terminal := self._terminals.get(session_id):
                 terminal.end(end)

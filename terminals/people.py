@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
-from django.contrib.sessions.models import Session as WebSession
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
-from terminals.models import AUDITORS, PERSON_NAME, Person
-from tunnels.acts import act
+from terminals.models import AUDITORS, PERSON_NAME, Person, Session, WebLogin
+from terminals.sessions import end_session
+from tunnels.acts import act, together
 from tunnels.audit import OPERATOR, Actor, Event, record
 from tunnels.errors import Conflict, Invalid, NotFound
 from tunnels.text import printable
@@ -53,7 +53,7 @@ def disable_person(*, person: Person, actor: Actor) -> None:
             raise Conflict(f"{person.username} is disabled already")
         _keep_an_admin(person, actor)
         _set(person, is_active=False)
-        _end_web_sessions(person)
+        person.web_logins.all().delete()
         record(Event.PERSON_DISABLED, actor=actor, name=person.username)
 
 
@@ -82,8 +82,50 @@ def set_password(*, person: Person, password: str, actor: Actor) -> None:
     with _change(person, actor) as facts:
         _set_password(person, password)
         person.save(update_fields=["password"])
-        _end_web_sessions(person)
+        person.web_logins.all().delete()
         record(Event.SETTING_CHANGED, actor=actor, **facts, changed="password")
+
+
+def end_login(*, login: WebLogin, actor: Actor) -> None:
+    """Log out one browser of a person. What was opened from it ends."""
+    person = login.person
+    if person is None:
+        raise NotFound("nobody is logged in by it")
+    with _change(person, actor) as facts:
+        deleted, _ = WebLogin.objects.filter(person=person, login=login.login).delete()
+        if not deleted:
+            raise Conflict("this login has ended already")
+        record(Event.SETTING_CHANGED, actor=actor, **facts, ended_logins=1, of=login.address)
+
+
+def end_logins(*, person: Person, actor: Actor, but: str | None = None) -> int:
+    """Log out all browsers of the person, but the login called `but`. How many there were."""
+    with _change(person, actor) as facts:
+        _, deleted = person.web_logins.exclude(login=but or "").delete()
+        count = deleted.get("terminals.WebLogin", 0)
+        record(Event.SETTING_CHANGED, actor=actor, **facts, ended_logins=count)
+    return count
+
+
+def end_everything(*, person: Person, reason: str, actor: Actor) -> tuple[int, int]:
+    """End all that the person has open, over whichever door, and log them out: counts of sessions and logins.
+
+    It keeps nobody out: disable the account for that.
+    """
+    live = Session.objects.filter(person=person, ended_at=None)
+    with together():
+        sessions = sum(end_session(session_id=row.pk, reason=reason, actor=actor) for row in live)
+        return sessions, end_logins(person=person, actor=actor)
+
+
+def remove_factors(*, person: Person, actor: Actor) -> None:
+    """For somebody who has lost them. They are logged out, and with their password alone they set up new ones."""
+    with _change(person, actor) as facts:
+        deleted, _ = Authenticator.objects.filter(user=person).delete()
+        if not deleted:
+            raise Conflict(f"{person.username} has no second factor")
+        person.web_logins.all().delete()
+        record(Event.SETTING_CHANGED, actor=actor, **facts, second_factor="all", done="removed")
 
 
 def _change(person: Person, actor: Actor) -> Any:
@@ -124,10 +166,3 @@ def _set(person: Person, **facts: bool) -> None:
     for name, value in facts.items():
         setattr(person, name, value)
     person.save(update_fields=list(facts))
-
-
-def _end_web_sessions(person: Person) -> None:
-    # Django keeps the owner inside the signed session data: there is no column to ask for.
-    for session in WebSession.objects.filter(expire_date__gt=timezone.now()).iterator():
-        if session.get_decoded().get("_auth_user_id") == str(person.pk):
-            session.delete()

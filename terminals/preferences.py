@@ -44,6 +44,11 @@ class TerminalPreferences(Schema):
     confirm_paste: bool = True
 
 
+def default_preferences() -> TerminalPreferences:
+    """Of somebody who has chosen nothing."""
+    return _understood({})
+
+
 def preferences_of(person: Person) -> TerminalPreferences:
     """What the person chose. What another version of the broker stored and this one does not know is left out."""
     row = Preferences.objects.filter(person=person).first()

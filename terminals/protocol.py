@@ -40,6 +40,7 @@ class Close(IntEnum):
     TUNNEL_LOST = 4412
     HOST_KEY_MISMATCH = 4413
     STALLED = 4414
+    RECORDING_FAILED = 4500
     DRAINING = 4503
 
 
@@ -82,7 +83,14 @@ class Stay:
     """The person is there, though nothing was typed."""
 
 
-Message = Attach | Ack | Resize | Ping | Interrupt | Stay
+@dataclass(frozen=True, slots=True)
+class AskRole:
+    """The viewer wants the keyboard, or gives it back."""
+
+    role: Role
+
+
+Message = Attach | Ack | Resize | Ping | Interrupt | Stay | AskRole
 
 
 def parse(text: str) -> Message:
@@ -112,6 +120,8 @@ def parse(text: str) -> Message:
             return Interrupt()
         case "stay":
             return Stay()
+        case "role":
+            return AskRole(_role(fields, "ask"))
     raise BadMessage(f"unknown message type {str(fields.get('type'))[:40]!r}")
 
 
@@ -125,6 +135,13 @@ def _text(fields: dict[str, Any], name: str) -> str:
     if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
         raise BadMessage(f"{name} must be text")
     return value
+
+
+def _role(fields: dict[str, Any], name: str) -> Role:
+    try:
+        return Role(_text(fields, name))
+    except ValueError as error:
+        raise BadMessage(f"{name} must be driver or watcher") from error
 
 
 def _integer(fields: dict[str, Any], name: str) -> int:

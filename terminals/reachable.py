@@ -17,11 +17,11 @@ from operator import or_
 from uuid import UUID
 
 from django.db.models import Q
-from django.utils import timezone
 
 from terminals import access
 from terminals.access import Capability, Decision, GrantFacts, HostFacts, PersonFacts
 from terminals.models import Grant, Person
+from tunnels import clock
 from tunnels.errors import NotFound
 from tunnels.models import Host, HostQuerySet, HostTag
 from tunnels.text import printable
@@ -70,7 +70,12 @@ def grants_of(person: Person) -> list[GrantFacts]:
 
 def reachable_hosts(person: Person, *, address: str | None, now: datetime | None = None) -> HostQuerySet:
     """The approved hosts on which a grant of the person holds from `address` (None: unknown) at `now`."""
-    return Host.objects.approved().filter(_named_by(_applicable(person, address, now)))
+    return hosts_named_by(_applicable(person, address, now))
+
+
+def hosts_named_by(grants: list[GrantFacts]) -> HostQuerySet:
+    """The approved hosts that any of `grants` is on."""
+    return Host.objects.approved().filter(_named_by(grants))
 
 
 def find_host(person: Person, name: str, *, address: str | None, now: datetime | None = None) -> Host:
@@ -124,13 +129,13 @@ def decide_access(
         login=login,
         capability=capability,
         address=access.client_address(address),
-        now=now or timezone.now(),
+        now=now or clock.now(),
         grants=grants_of(person),
     )
 
 
 def _applicable(person: Person, address: str | None, now: datetime | None) -> list[GrantFacts]:
-    facts, place, moment = person_facts(person), access.client_address(address), now or timezone.now()
+    facts, place, moment = person_facts(person), access.client_address(address), now or clock.now()
     return [grant for grant in grants_of(person) if access.applies(grant, person=facts, address=place, now=moment)]
 
 

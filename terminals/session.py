@@ -1,4 +1,4 @@
-"""A live terminal: one person's shell on one host, with the browsers that look at it.
+"""A live terminal: one person's shell on one host, with those who look at it.
 
 It is not a websocket and outlives each one. It owns the shell, the newest output by absolute offset, the size and the
 viewers; it knows no transport, no database and no rule of access. `run` is its whole life.
@@ -13,39 +13,31 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from terminals.audience import Audience
+from terminals.company import Company, News
+from terminals.echo import EchoClock
 from terminals.end import End
 from terminals.history import History
+from terminals.interrupts import Interrupts
 from terminals.keyboard import Keyboard
-from terminals.limits import Clocks, Limit, Limits
+from terminals.limits import Clocks, Limit, Limits, Warnings
+from terminals.nudge import Nudge
 from terminals.protocol import WINDOW, BadMessage, Close, Role
+from terminals.recording.hook import Recorder
 from terminals.shell import Program, Shell
 from terminals.viewer import Viewer
+from tunnels.text import printable
 
+MAX_MARK = 200
 LINGER_S = 5
-"""How long viewers may take to read the last output before they are told of the end."""
-NUDGE_S = 0.1
-"""For so long a program has one line less: it notices, and draws its whole screen anew when it is given back."""
-QUIET_S = 0.005
-"""After an interrupt: a host this long without output has said what it had to say..."""
-QUIET_MOST_S = 0.25
-"""... or, far away, as long as its answers take, up to this..."""
-HOLD_MOST_S = 0.5
-"""... and one that ignores the interrupt is shown again after this."""
-
+"""How long the driver may take to read the last output before it is told of the end..."""
+LINGER_WATCHERS_S = 1
+"""... and how long it waits for those who watch."""
 
 Dial = Callable[["TerminalSession"], AbstractAsyncContextManager[Shell]]
 """Opens the shell; may ask the person through the session. Leaving it closes the shell."""
 Explain = Callable[[BaseException], End]
 """What an exception of `Dial` means."""
-
-
-@dataclass(slots=True)
-class _Hold:
-    """An interrupt under way: the driver is sent nothing until the host falls silent."""
-
-    viewer: Viewer
-    until: float
-    last_output: float
 
 
 @dataclass(eq=False)
@@ -57,21 +49,27 @@ class TerminalSession:
     limits: Limits
     program: Program = field(default_factory=Program)
     history: History = field(default_factory=History)
-    viewers: list[Viewer] = field(default_factory=list)
     opened: float = field(default_factory=time.monotonic)
     last_input: float = field(default_factory=time.monotonic)
     unattended_since: float | None = field(default_factory=time.monotonic)
-    """Since when no driver is attached; None while one is."""
+    """Since when neither the driver nor the owner is attached; None while one is."""
+    witness: Callable[[News, Viewer, str], object] | None = None
+    """Hears who joined, left or changed roles, with the reason where there is one."""
+
+    recorder: Recorder | None = None
 
     def __post_init__(self) -> None:
+        self.company = Company(self.person, self._noted)
+        self._audience = Audience(lambda: (self.company.watchers, self.history), self._draw_anew)
         self._loop = asyncio.get_running_loop()
         self._stop: asyncio.Future[End] = self._loop.create_future()
         self._shell: Shell | None = None
         self._keyboard = Keyboard(self.output, self._tell_input_ack)
-        self._hold: _Hold | None = None
-        self._warned: set[Limit] = set()
+        self._interrupts = Interrupts(lambda: self.tunnel_ms, self._after_interrupt)
+        self._echo = EchoClock()
+        self._warnings = Warnings()
         self._flush_due = False
-        self._nudge: asyncio.TimerHandle | None = None
+        self._nudge = Nudge(self._give_size)
 
     # Life
 
@@ -97,6 +95,10 @@ class TerminalSession:
             self._shell = None
             self._keyboard.connect(None)
 
+    @property
+    def is_ending(self) -> bool:
+        return self._stop.done()
+
     def end(self, end: End) -> None:
         """Ask it to be over, for this reason. The first one counts."""
         if not self._stop.done():
@@ -105,15 +107,20 @@ class TerminalSession:
     async def say_goodbye(self, end: End) -> None:
         """Let viewers read to the end of the output, where the program ended by itself, then tell each one why."""
         if end.exit is not None:
-            deadline = self._loop.time() + LINGER_S
-            while any(viewer.sent < self.history.head for viewer in self.viewers) and self._loop.time() < deadline:
+            begun = self._loop.time()
+            while any(self._is_read_by(viewer, self._loop.time() - begun) for viewer in self.viewers):
                 self.flush()
                 await asyncio.sleep(0.02)
         for viewer in list(self.viewers):
             if end.exit is not None:
                 viewer.tell("exit", **end.exit)
             viewer.close(end.code, end.reason, retry_after_s=end.retry_after_s)
-        self.viewers.clear()
+        self.company.viewers.clear()
+
+    def _is_read_by(self, viewer: Viewer, for_s: float) -> bool:
+        """Whether the last output is worth waiting for, after so long. A watcher delays the driver's end a little."""
+        patience_s = LINGER_S if viewer.role is Role.DRIVER else min(LINGER_S, LINGER_WATCHERS_S)
+        return viewer.sent < self.history.head and for_s < patience_s
 
     # Limits
 
@@ -126,38 +133,36 @@ class TerminalSession:
         if end := self.limits.exceeded(clocks, now):
             self.end(end)
         elif self.driver is not None:
-            self._warn(self.limits.near(clocks, now))
-
-    def _warn(self, near: dict[Limit, int]) -> None:
-        assert self.driver is not None
-        for kind in near.keys() - self._warned:
-            self.driver.tell("limit", kind=kind, in_s=near[kind])
-        for kind in self._warned - near.keys():
-            self.driver.tell("limit", kind=kind, in_s=None)
-        self._warned = set(near)
+            self._warnings.are(self.limits.near(clocks, now), self.driver.tell)
 
     def stay(self, viewer: Viewer) -> None:
         """The driver is there. Watchers do not count."""
         if viewer.role is not Role.DRIVER:
             return
         self.last_input = time.monotonic()
-        if Limit.IDLE in self._warned:
-            self._warned.discard(Limit.IDLE)
-            viewer.tell("limit", kind=Limit.IDLE, in_s=None)
+        self._warnings.take_back({Limit.IDLE}, viewer.tell)
 
-    # Viewers
+    # Viewers, and who of them holds the keyboard
+
+    @property
+    def viewers(self) -> list[Viewer]:
+        return self.company.viewers
+
+    @property
+    def driver(self) -> Viewer | None:
+        return self.company.driver
 
     def attach(self, viewer: Viewer, *, cols: int, rows: int, output_offset: int | None) -> None:
-        """Add a viewer. A new driver takes the place of the one before. BadMessage when its offset cannot be."""
+        """Add a viewer, in the role that it can have now. A driver takes the place of its own window before.
+
+        BadMessage when its offset cannot be.
+        """
         restore = viewer.start_at(self.history, output_offset)
+        for other in self.company.join(viewer):
+            other.close(Close.TAKEN_OVER, "this terminal was opened in another window")
         if viewer.role is Role.DRIVER:
-            for other in [other for other in self.viewers if other.role is Role.DRIVER]:
-                self.detach(other)
-                other.close(Close.TAKEN_OVER, "this terminal was opened in another window")
-            self.unattended_since = None
-            self.last_input = time.monotonic()
-            self._warned.clear()
-        self.viewers.append(viewer)
+            self._attended()
+        self._count_attendance()
         self._welcome(viewer, output_offset, restore)
         is_drawn_anew = self.resize(viewer, cols, rows)
         if restore and not is_drawn_anew:
@@ -176,7 +181,12 @@ class TerminalSession:
             window=WINDOW,
             head=self.history.head,
             grace=self.limits.grace_s,
+            owner=self.person,
+            viewer=viewer.id,
+            recorded=self.recorder is not None and not self.recorder.problem,
         )
+        if self.recorder is not None and self.recorder.problem:
+            viewer.tell("notice", text=f"this terminal is not recorded now: {self.recorder.problem}")
         if wanted is not None and viewer.sent > wanted:
             viewer.tell("gap", **{"from": wanted, "to": viewer.sent, "reason": "ring"})
         if wanted is None and self.history.head > viewer.sent:
@@ -184,25 +194,89 @@ class TerminalSession:
         if restore:
             viewer.tell("screen", sequence=restore)
 
-    def detach(self, viewer: Viewer) -> None:
+    def detach(self, viewer: Viewer, reason: str = "") -> None:
+        """It goes. A keyboard that it had falls back to the owner, when they are here."""
         if viewer not in self.viewers:
             return
-        self.viewers.remove(viewer)
-        if self.driver is None:
-            self.unattended_since = time.monotonic()
+        self.company.leave(viewer, reason)
+        if viewer.role is Role.DRIVER:
+            self._interrupts.give_up()
+            if owner := self.company.of_owner():
+                self.give(owner)
+        self._count_attendance()
         self._schedule_flush()
 
-    @property
-    def driver(self) -> Viewer | None:
-        return next((viewer for viewer in self.viewers if viewer.role is Role.DRIVER), None)
+    def remove(self, viewer: Viewer, reason: str, code: Close = Close.NOT_ALLOWED) -> None:
+        """It must go, for this reason."""
+        self.detach(viewer, reason)
+        viewer.close(code, reason)
+
+    def ask_role(self, viewer: Viewer, role: Role) -> None:
+        """The owner takes the keyboard at once; others ask them for it, or give it back. BadMessage when never."""
+        if role is Role.WATCHER:
+            self.company.want(viewer, False)
+            if viewer.role is Role.DRIVER and not viewer.seat.is_owner:
+                self.give(self.company.of_owner())
+        elif not viewer.seat.may_drive:
+            raise BadMessage("this viewer may watch, and never type")
+        elif viewer.seat.is_owner:
+            self.give(viewer)
+        elif viewer.role is Role.WATCHER:
+            self.company.want(viewer, True)
+
+    def give(self, viewer: Viewer | None) -> None:
+        """Hand the keyboard to this viewer; None: it waits for the owner. What the one before typed stays typed."""
+        before = self.driver
+        self.company.give(viewer)
+        if before is viewer:
+            return
+        self._interrupts.give_up()
+        if before is not None:
+            self._warnings.take_back(set(Limit), before.tell)
+        for changed in (before, viewer):
+            if changed is not None:
+                size = {"cols": self.cols, "rows": self.rows}
+                changed.tell("role", role=changed.role, input_offset=self.input_offset, **size)
+        self._attended()
+        self._count_attendance()
+        self.flush()
+
+    def _attended(self) -> None:
+        self.last_input = time.monotonic()
+        self._warnings = Warnings()
+
+    def _count_attendance(self) -> None:
+        if self.company.is_attended:
+            self.unattended_since = None
+        elif self.unattended_since is None:
+            self.unattended_since = time.monotonic()
+
+    def _noted(self, news: News, viewer: Viewer, reason: str) -> None:
+        what = f"is {viewer.role} now" if news is News.ROLE_CHANGED else news
+        self.mark(f"{viewer.seat.label} {what}" + (f" as {viewer.role}" if news is News.JOINED else ""))
+        if self.witness is not None:
+            self.witness(news, viewer, reason)
+
+    def say(self, text: str) -> None:
+        """A line for everybody who is here, and for the recording."""
+        self.mark(text)
+        for viewer in self.viewers:
+            viewer.tell("notice", text=text)
+
+    def mark(self, text: str) -> None:
+        """Something to find in the recording."""
+        if self.recorder is not None:
+            self.recorder.mark(printable(text, MAX_MARK))
 
     # Output: from the shell to the viewers
 
     def output(self, data: bytes) -> None:
-        """Bytes from the host."""
+        """Bytes from the host, or of the broker's own words. What is typed never comes by here."""
         self.history.append(data)
-        if self._hold is not None:
-            self._hold.last_output = self._loop.time()
+        if self.recorder is not None:
+            self.recorder.output(data)
+        self._interrupts.heard()
+        self._echo.shown()
         self._schedule_flush()
 
     def _schedule_flush(self) -> None:
@@ -212,14 +286,18 @@ class TerminalSession:
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Send what may be sent, and hold the host back while the driver's terminal is too far behind."""
+        """Send what may be sent, the driver first; hold the host back while the driver's terminal is too far behind."""
         self._flush_due = False
-        for viewer in self.viewers:
-            viewer.pump(self.history)
+        if driver := self.driver:
+            driver.pump(self.history)
         self._regulate()
+        self._audience.flush()
 
     def _regulate(self) -> None:
         if self._shell is None:
+            return
+        if self.recorder is not None and self.recorder.is_behind:
+            self._shell.pause()
             return
         driver = self.driver
         if driver is None or driver.is_held:
@@ -243,39 +321,26 @@ class TerminalSession:
         return self._keyboard.offset
 
     def input(self, viewer: Viewer, data: bytes) -> None:
-        """Bytes that the driver typed. BadMessage from a watcher, or beyond what may be unacknowledged."""
+        """Bytes that the driver typed. BadMessage from a watcher, or beyond what may be unacknowledged.
+
+        What was on its way from a driver when the keyboard was taken is dropped: it comes after the new driver's.
+        """
         if viewer.role is not Role.DRIVER:
+            if viewer.has_driven:
+                return
             raise BadMessage("a watcher does not type")
         self._keyboard.type(data)
+        self._echo.typed()
         self.stay(viewer)
 
     def interrupt(self, viewer: Viewer) -> None:
-        """^C from the driver: output that waits behind what it was sent already is not shown any more, but its end.
-
-        What the host still sends until it falls silent was printed before the ^C as well.
-        """
-        if viewer.role is Role.DRIVER and self._hold is None and viewer.is_behind(self.history):
-            now = self._loop.time()
-            self._hold = _Hold(viewer, now + HOLD_MOST_S, now)
-            viewer.is_held = True
-            self._loop.call_later(self._quiet_s, self._let_go)
+        """^C from the driver: output that waits behind what it was sent already is not shown any more, but its end."""
+        if viewer.role is Role.DRIVER and self._interrupts.begin(viewer, self.history):
             self._regulate()
         self.input(viewer, b"\x03")
 
-    @property
-    def _quiet_s(self) -> float:
-        return min(QUIET_MOST_S, max(QUIET_S, 1.5e-3 * (self.tunnel_ms or 0)))
-
-    def _let_go(self) -> None:
-        """The end of an interrupt, unless the host still prints."""
-        hold, now = self._hold, self._loop.time()
-        if hold is None:
-            return
-        if hold.viewer in self.viewers and now < hold.until and now - hold.last_output < self._quiet_s:
-            self._loop.call_later(self._quiet_s, self._let_go)
-            return
-        self._hold, hold.viewer.is_held = None, False
-        if hold.viewer in self.viewers and hold.viewer.drop_stale(self.history):
+    def _after_interrupt(self, viewer: Viewer) -> None:
+        if viewer in self.viewers and viewer.drop_stale(self.history):
             self._draw_anew()
         self.flush()
 
@@ -299,24 +364,21 @@ class TerminalSession:
         if viewer.role is not Role.DRIVER or (cols, rows) == (self.cols, self.rows):
             return False
         self.cols, self.rows = cols, rows
-        self._give_size()
+        if self.recorder is not None:
+            self.recorder.resize(cols, rows)
+        self._nudge.end()
         for other in self.viewers:
             other.tell("resized", offset=self.history.head, cols=cols, rows=rows)
         return True
 
-    def _give_size(self) -> None:
-        if self._nudge is not None:
-            self._nudge.cancel()
-            self._nudge = None
+    def _give_size(self, less: int) -> None:
         if self._shell is not None:
-            self._shell.resize(self.cols, self.rows)
+            self._shell.resize(self.cols, self.rows - less)
 
     def _draw_anew(self) -> None:
         """Make a full-screen program draw all of its screen: what it had drawn there may have been left out."""
-        if self._shell is None or self._nudge is not None or not self.history.is_alternate or self.rows < 2:
-            return
-        self._shell.resize(self.cols, self.rows - 1)
-        self._nudge = self._loop.call_later(NUDGE_S, self._give_size)
+        if self._shell is not None and self.history.is_alternate and self.rows > 1:
+            self._nudge.begin()
 
     # Questions before the shell is there (`tunnels.reach.Asker`)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from terminals.protocol import Role
+from terminals.seats import Seat
 
 LIFETIME_S = 30
 MAX_OUTSTANDING = 10_000
@@ -18,7 +19,7 @@ MAX_OUTSTANDING = 10_000
 @dataclass(frozen=True, slots=True)
 class Ticket:
     session: UUID
-    person: str
+    seat: Seat
     role: Role
     expires: float
 
@@ -28,11 +29,11 @@ class TicketBook:
         self._clock = clock
         self._tickets: dict[str, Ticket] = {}
 
-    def mint(self, *, session: UUID, person: str, role: Role) -> str:
+    def mint(self, *, session: UUID, seat: Seat, role: Role) -> str:
         """A new secret of 256 bits; only its hash is kept. The oldest go when there are too many."""
         self._forget_expired()
         secret = secrets.token_urlsafe(32)
-        self._tickets[_digest(secret)] = Ticket(session, person, role, self._clock() + LIFETIME_S)
+        self._tickets[_digest(secret)] = Ticket(session, seat, role, self._clock() + LIFETIME_S)
         return secret
 
     def redeem(self, secret: str, *, session: UUID) -> Ticket | None:
@@ -41,6 +42,12 @@ class TicketBook:
         if ticket is None or ticket.session != session or ticket.expires <= self._clock():
             return None
         return ticket
+
+    def forget(self, session: UUID, is_meant: Callable[[Seat], bool]) -> None:
+        """Those of a session for such seats open nothing any more."""
+        for digest, ticket in list(self._tickets.items()):
+            if ticket.session == session and is_meant(ticket.seat):
+                del self._tickets[digest]
 
     def _forget_expired(self) -> None:
         now = self._clock()

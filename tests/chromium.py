@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.needs import missing
 
@@ -22,3 +26,13 @@ def require() -> None:
     """Skip without it, or fail where a skip does not count."""
     if not Path(CHROMIUM).exists():
         missing(f"{CHROMIUM} is missing: install the Debian package chromium")
+
+
+@contextmanager
+def chromium_running(*arguments: str) -> Iterator[Browser]:
+    """Not for a whole run: Playwright keeps an event loop in this thread, beside which no asyncio test can run."""
+    require()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments])
+        yield browser
+        browser.close()

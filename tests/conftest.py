@@ -32,6 +32,7 @@ settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.stora
 from django.contrib.auth.models import Group  # noqa: E402
 
 from terminals.models import AUDITORS, Person  # noqa: E402
+from tunnels import clock  # noqa: E402
 
 PASSWORD = "correct horse battery"
 
@@ -40,6 +41,12 @@ PASSWORD = "correct horse battery"
 def django_db_modify_db_settings():
     """A file, not memory: threads and subprocesses must meet the same locks as in production."""
     settings.DATABASES["default"]["TEST"]["NAME"] = str(DATA_DIR / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True)
+def todays_clock():
+    """The times that another test made its own are no reason for this one to be late."""
+    clock.forget()
 
 
 def make_person(name: str, **facts) -> Person:

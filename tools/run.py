@@ -110,6 +110,8 @@ def announce(config: Config, password: str, logs: Path) -> None:
         print("login  admin")
         print(f"password  {password}")
         print("The password is shown only now. Change it on your account page.")
+    if config.is_in_the_clear:
+        print("Passwords and terminals cross the network unencrypted: docs/operations.md says how to put TLS in front.")
     print(f"This machine waits for approval at {config.portal_url}/approvals/ (unless it was approved before).")
     print(f"Logs are in {logs}. Ctrl-C stops the broker.", flush=True)
 

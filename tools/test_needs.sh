@@ -6,7 +6,7 @@ missing=""
 command -v ssh >/dev/null || missing="$missing openssh-client"
 [ -x /usr/sbin/sshd ] || command -v sshd >/dev/null || missing="$missing openssh-server"
 command -v chromium >/dev/null || missing="$missing chromium"
-for program in vim htop less mc vttest autossh git rsync busybox shellcheck curl wget openssl; do # packages of the same names
+for program in asciinema nginx caddy vim htop less mc vttest autossh git rsync busybox shellcheck curl wget openssl; do # packages of the same names
   command -v $program >/dev/null || missing="$missing $program"
 done
 command -v dbclient >/dev/null || missing="$missing dropbear-bin"

@@ -22,8 +22,9 @@ from typing import Any
 
 from django.db import transaction
 
+from tunnels import database
 from tunnels.audit import Actor, Event, record
-from tunnels.errors import Refused
+from tunnels.errors import DatabaseAway, Refused
 
 _inside: ContextVar[bool] = ContextVar("inside an act", default=False)
 
@@ -33,7 +34,8 @@ def act(refusal: Event, *, actor: Actor, **facts: Any) -> Iterator[dict[str, Any
     """One transaction; a `Refused` out of it is audited as `refusal` with `facts`, then raised on.
 
     `facts` are what `record` takes: `host`, `login`, `session` and details. The body gets them as a dict, to add what
-    it only finds out on the way. Open it outside any transaction that the refusal would roll back.
+    it only finds out on the way. Open it outside any transaction that the refusal would roll back. Raises DatabaseAway,
+    which cannot be on record, where the database is.
     """
     with together():
         try:
@@ -50,12 +52,14 @@ def together() -> Iterator[None]:
     outermost = not _inside.get()
     token = _inside.set(True)
     try:
-        with transaction.atomic():
-            yield
-    except Refused as refused:
-        if outermost:
-            _write(refused)
-        raise
+        with database.needed():
+            try:
+                with transaction.atomic():
+                    yield
+            except Refused as refused:
+                if outermost and not isinstance(refused, DatabaseAway):
+                    _write(refused)
+                raise
     finally:
         _inside.reset(token)
 

@@ -19,14 +19,17 @@ import asyncssh
 import structlog
 from channels.db import database_sync_to_async
 
-from tunnels import presence
+from tunnels import presence, spool
 from tunnels.directory import Directory, KnownHost
 from tunnels.enrollment import take_port
 from tunnels.errors import Refused
+from tunnels.keystore import Role
+from tunnels.learning import after_proof_of_keys
 from tunnels.models import Host
 from tunnels.pinning import pin
 from tunnels.ports import BoundPorts
 from tunnels.registry import LiveTunnel, TunnelRegistry
+from tunnels.rotation import note_learned
 from tunnels.rules import refuse_agent, refuse_listen
 
 REPEAT_S = 600
@@ -35,6 +38,9 @@ LAST_WORD_S = 0.3
 """For so long a refused forward may be followed by another one, before the connection is of no use."""
 MAX_REFUSALS = 20
 """Different refusals of one host that are audited in this time: an agent may ask for whatever it likes."""
+
+MAX_PROVED = 4
+"""Keys of ours that one agent may have us prove and that we take notice of."""
 
 FORWARD_HANDLER = "_process_tcpip_forward_global_request"
 """AsyncSSH's, by which its queue of requests is told apart."""
@@ -98,6 +104,10 @@ class AgentDesk:
             told[reason] = now
             self.own(self._note(known.facts.name, address, reason))
 
+    def refuse_source(self, address: str, reason: str) -> None:
+        """Put on record that nobody is let in from there; whoever calls sees to it that these are few."""
+        self.own(self._note("", address, reason))
+
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine until it ends; `close` waits for it."""
         task = asyncio.get_running_loop().create_task(work)
@@ -106,7 +116,7 @@ class AgentDesk:
 
     async def _note(self, host: str, address: str, reason: str) -> None:
         try:
-            await database_sync_to_async(presence.note_refusal)(host=host, address=address, reason=reason)
+            await spool.keep(presence.note_refusal, host=host, address=address, reason=reason)
         except Exception:
             log.exception("refusal not recorded", host=host, reason=reason)
 
@@ -130,6 +140,21 @@ class AgentConnection:
         self._tunnel: LiveTunnel | None = None
         self._lost: str | None = None
         self._judged = asyncio.Event()
+        self._proved: set[str] = set()
+        after_proof_of_keys(self.connection, self._prove)
+
+    def _prove(self, fingerprint: str) -> None:
+        """The agent has learned a key of the gateway that it did not know."""
+        if fingerprint not in self._proved and len(self._proved) < MAX_PROVED:
+            self._proved.add(fingerprint)
+            self.desk.own(self._note_learned(fingerprint))
+
+    async def _note_learned(self, fingerprint: str) -> None:
+        note = database_sync_to_async(note_learned)
+        try:
+            await note(role=Role.GATEWAY, host_id=self.host_id, fingerprint=fingerprint)
+        except Exception:
+            log.exception("knowledge of the gateway's key not recorded", host=str(self.host_id))
 
     async def judge(self, known: KnownHost) -> None:
         """Turn the agent away where its host is not approved. The database has the last word: who was just approved
@@ -230,7 +255,8 @@ class AgentConnection:
     async def _hold(self, tunnel: LiveTunnel, opened: asyncio.Future[str | None]) -> None:
         """The life of one tunnel: lease taken, registered, and after its end given back with the reason."""
         try:
-            epoch = await database_sync_to_async(presence.open_tunnel)(
+            epoch = await spool.ask(
+                presence.open_tunnel,
                 host_id=tunnel.host_id,
                 node=self.desk.node,
                 address=tunnel.address,
@@ -241,7 +267,7 @@ class AgentConnection:
                 opened.set_result(None)
                 async with self._bound(tunnel):
                     reason = await tunnel.closed
-            await database_sync_to_async(presence.close_tunnel)(host_id=tunnel.host_id, epoch=epoch, reason=reason)
+            await spool.keep(presence.close_tunnel, host_id=tunnel.host_id, epoch=epoch, reason=reason)
         except Refused as refusal:
             opened.set_result(str(refusal))
         except Exception:

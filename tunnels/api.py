@@ -65,6 +65,10 @@ class EnrollmentOut(Schema):
     login: str
     tunnel_port: int
     ca_public_key: str
+    ca_public_keys: list[str]
+    """All that the host should trust now: another one as well while the authority is replaced."""
+    ca_endorsement: str
+    """The next authority in an OpenSSH host certificate of the present one; empty where there is none."""
     gateway: GatewayOut
 
 
@@ -109,5 +113,7 @@ def _as_dict(host: Host) -> dict[str, object]:
         "login": host.login,
         "tunnel_port": host.tunnel_port,
         "ca_public_key": keystore.authority_line(),
+        "ca_public_keys": keystore.authority_lines(),
+        "ca_endorsement": keystore.endorsement(),
         "gateway": {"host": gateway.host, "port": gateway.port, "host_keys": keystore.gateway_lines()},
     }

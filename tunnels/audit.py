@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID, uuid4, uuid5
 
 from django.db import connection, transaction
-from django.utils import timezone
 
+from tunnels import clock, metrics
 from tunnels.models import AuditEvent
 from tunnels.text import printable
 
@@ -80,7 +84,40 @@ class Actor:
 OPERATOR = Actor()
 """Whoever runs management commands on the broker itself, and the broker's own doing."""
 
+
+@dataclass(slots=True)
+class _Fact:
+    id: UUID
+    happened: datetime | None
+    events: int = 0
+
+    def next_id(self) -> UUID:
+        self.events += 1
+        return self.id if self.events == 1 else uuid5(self.id, str(self.events))
+
+
 _listeners: set[Callable[[], object]] = set()
+_fact: ContextVar[_Fact | None] = ContextVar("what is being put on record", default=None)
+
+
+@contextmanager
+def as_of(fact: UUID, happened: datetime | None = None) -> Iterator[None]:
+    """What is recorded inside is this one fact: its first event has its id. `happened`, where it is told late."""
+    token = _fact.set(_Fact(fact, happened))
+    try:
+        yield
+    finally:
+        _fact.reset(token)
+
+
+def is_recorded(fact: UUID) -> bool:
+    return AuditEvent.objects.filter(pk=fact).exists()
+
+
+def moment() -> datetime:
+    """When what is being put on record happened: now, unless it is told late."""
+    fact = _fact.get()
+    return fact.happened if fact is not None and fact.happened is not None else clock.now()
 
 
 def subscribe(listener: Callable[[], object]) -> Callable[[], None]:
@@ -89,7 +126,8 @@ def subscribe(listener: Callable[[], object]) -> Callable[[], None]:
     return lambda: _listeners.discard(listener)
 
 
-def _committed() -> None:
+def announce() -> None:
+    """Tell the listeners that something was committed: for the rare change whose event is only written later."""
     for listener in tuple(_listeners):
         listener()
 
@@ -102,20 +140,30 @@ def record(
     host: str = "",
     login: str = "",
     session: str = "",
+    sets_clock: bool = False,
     **detail: Any,
 ) -> AuditEvent:
     """Append `event` to the chain. Must run inside a transaction: the act and its event stand or fall together.
 
     `detail` holds JSON values. Text is stored with control and direction characters made visible, because it comes
-    from strangers and is shown to administrators.
+    from strangers and is shown to administrators. What is told late has `happened` in it. `time` never goes back,
+    but in the event that `sets_clock` to that of the machine.
     """
     if not connection.in_atomic_block:
         raise RuntimeError("an audit event is written in its act's own transaction")
     # SQLite's transactions are IMMEDIATE: we hold the write lock, so nobody appends between this read and the write.
-    last = AuditEvent.objects.order_by("-sequence").values_list("sequence", "hash").first()
+    last = AuditEvent.objects.order_by("-sequence").values_list("sequence", "hash", "time").first()
+    if sets_clock:
+        clock.forget()
+    elif last:
+        clock.see(last[2])
+    fact = _fact.get()
+    if fact is not None and fact.happened is not None:
+        detail["happened"] = fact.happened.isoformat()
     entry = AuditEvent(
+        id=fact.next_id() if fact is not None else uuid4(),
         sequence=last[0] + 1 if last else 1,
-        time=timezone.now(),
+        time=clock.now(),
         event=event,
         person=printable(actor.person, 64),
         host=printable(host, 63),
@@ -128,7 +176,8 @@ def record(
     )
     entry.hash = digest(entry)
     entry.save(force_insert=True)
-    transaction.on_commit(_committed, robust=True)  # what is committed is done, whatever becomes of those it is told
+    transaction.on_commit(metrics.events.labels(entry.event, entry.outcome).inc, robust=True)
+    transaction.on_commit(announce, robust=True)  # what is committed is done, whatever becomes of those it is told
     return entry
 
 

@@ -17,11 +17,16 @@ CLOCK_SKEW_S = 60
 LOOPBACK = ["127.0.0.1/32", "::1/128"]
 
 
-def issue(*, login: str, key_id: str) -> tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]:
-    """A new Ed25519 key and its certificate, valid from a minute ago for at most five minutes in all."""
+def issue(
+    *, login: str, key_id: str, authority: asyncssh.SSHKey | None = None
+) -> tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]:
+    """A new Ed25519 key and its certificate, valid from a minute ago for at most five minutes in all.
+
+    Signed by the authority in force, unless another one is given.
+    """
     key = asyncssh.generate_private_key("ssh-ed25519")
     now = int(time.time())
-    certificate = authority_key().generate_user_certificate(
+    certificate = (authority or authority_key()).generate_user_certificate(
         key,
         key_id,
         principals=[login],

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from channels.db import database_sync_to_async
 
-from tunnels import audit
+from tunnels import audit, database
 
 POLL_S = 1.0
 REGULAR_S = 4.0
@@ -26,10 +26,12 @@ Listener = Callable[[], Awaitable[None]]
 class ChangeFeed:
     """`async with ChangeFeed(listener, ...)`: runs the listeners in order, one round at a time, until left."""
 
-    def __init__(self, *listeners: Listener) -> None:
+    def __init__(self, *listeners: Listener, marker: Callable[[], object] = audit.newest_sequence) -> None:
+        """`marker` is another one whenever a process has committed something; it asks the database."""
         self._listeners = listeners
+        self._marker = marker
         self._hint = asyncio.Event()
-        self._seen = -1
+        self._seen: object = None
 
     async def __aenter__(self) -> ChangeFeed:
         loop = asyncio.get_running_loop()
@@ -55,8 +57,9 @@ class ChangeFeed:
                     await asyncio.sleep(min(time.monotonic() - told, POLL_S))
             except Exception:
                 # The root of this task. Without it a database that is away for a moment would stop all re-checks.
-                log.exception("change feed failed, trying again")
-                self._seen = -1
+                if not database.problem():  # which is in the log already
+                    log.exception("change feed failed, trying again")
+                self._seen = None
                 await asyncio.sleep(POLL_S)
 
     async def _wait_for_change(self) -> bool:
@@ -66,8 +69,8 @@ class ChangeFeed:
         except TimeoutError:
             pass
         self._hint.clear()
-        sequence: int = await database_sync_to_async(audit.newest_sequence)()
-        changed, self._seen = sequence != self._seen, sequence
+        marker = await database_sync_to_async(self._marker)()
+        changed, self._seen = bool(marker != self._seen), marker
         return changed
 
     async def _tell(self) -> None:

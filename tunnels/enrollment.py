@@ -9,11 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from tunnels import keystore
 from tunnels.acts import act
 from tunnels.audit import Actor, Event, record
 from tunnels.errors import Conflict, Invalid, NotAllowed, TooMany
 from tunnels.hosts import check_name_free, check_port_free, decide, lock, set_tags
-from tunnels.keys import parse_public_key
+from tunnels.keys import describe, parse_public_key
+from tunnels.keystore import Role
 from tunnels.models import EnrollmentToken, Host, KeyClaim, State
 from tunnels.requests import EnrollmentRequest, parse_pairing, parse_request
 from tunnels.rules import MAX_HOST_KEYS
@@ -63,6 +65,9 @@ def request_enrollment(
             return _ask_again(known, asked, token, actor), False
         used = _admit(asked.name, token, actor)
         host = _store(asked, used, actor, ports)
+        # The answer names them all, and it is from the first answer that a machine takes what it relies on.
+        host.known_gateway_key = describe(keystore.keys(Role.GATEWAY)[-1]).fingerprint
+        host.save(update_fields=["known_gateway_key"])
         if used and used.auto_approve:
             _approve(host, actor, token=used)
         return host, True
@@ -113,6 +118,22 @@ def reject_enrollment(*, host: Host, actor: Actor) -> Host:
         decide(host, State.REJECTED, by=actor.person)
         record(Event.HOST_REJECTED, actor=actor, host=host.name, fingerprint=host.fingerprint)
         return host
+
+
+def give_way(*, fingerprint: str, owner: str, actor: Actor) -> bool:
+    """Take back the enrollment with this key that nobody has let in, for the person `owner` whose key it is.
+
+    A public key is no secret: a stranger can enroll with anybody's, and a person can dial with their own by mistake.
+    Who was approved once keeps the key for ever. Runs in the transaction of the act that wants it; the claim stays.
+    """
+    never_let_in = Host.objects.select_for_update().filter(state__in=(State.PENDING, State.REJECTED), token=None)
+    host = never_let_in.filter(fingerprint=fingerprint).first()
+    if host is None:
+        return False
+    reason = f"this key belongs to {owner}"
+    record(Event.ENROLLMENT_REFUSED, actor=actor, refused=True, host=host.name, fingerprint=fingerprint, reason=reason)
+    host.delete()
+    return True
 
 
 def pin_host_keys(*, host: Host, lines: Sequence[str], address: str) -> Host:

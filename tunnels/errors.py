@@ -38,3 +38,18 @@ class TooMany(Refused):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Unavailable(Refused):
+    """Something that the broker itself needs is missing for now; `retry_after_s` says when to come back."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DatabaseAway(Unavailable):
+    """The database, of all things: so this refusal cannot be on record either."""
+
+    def __init__(self) -> None:
+        super().__init__("the broker's database is away; try again in a moment", 5)

@@ -503,6 +503,9 @@ read_answer() {
     if is_key "$line"; then say "$line" >>"$tmp/gateway_keys"; fi
   done
   [ -s "$tmp/gateway_keys" ] || die "the answer of $broker names no key of its gateway"
+  { say "$ca" && sed -n 's/^ca_public_keys\.[0-9]*=//p' "$tmp/flat"; } | awk '!seen[$0]++' | while IFS= read -r line; do
+    if is_key "$line"; then say "$line"; fi
+  done | sed -n 1,4p >"$tmp/authorities"
 }
 
 is_sound() {
@@ -666,6 +669,7 @@ tunnel_command() {
   if [ "$client" = openssh ]; then
     say "$program -N -T -F /dev/null -p $gateway_port -i $folder/key -o IdentitiesOnly=yes -o BatchMode=yes" \
       "-o StrictHostKeyChecking=yes -o UserKnownHostsFile=$known_hosts -o GlobalKnownHostsFile=/dev/null -o CheckHostIP=no" \
+      "-o UpdateHostKeys=yes" \
       "-o ExitOnForwardFailure=yes -o ServerAliveInterval=10 -o ServerAliveCountMax=3 -o ConnectTimeout=20" \
       "-R $tunnel_port:$target:$port $name@$gateway"
   else
@@ -696,11 +700,31 @@ END
   if [ "$scope" = system ]; then
     cat <<END
 User=$owner
+CapabilityBoundingSet=
 NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
 PrivateDevices=yes
+PrivateTmp=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProtectSystem=strict
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+UMask=0077
+ReadWritePaths=-$folder/gateway
 
 [Install]
 WantedBy=multi-user.target
@@ -759,11 +783,14 @@ END
 
 write_files() {
   changed=''
-  if [ "$client" = openssh ]; then known_hosts=$folder/known_hosts; else known_hosts=$folder/.ssh/known_hosts; fi
+  # OpenSSH writes the gateway's next key down when the present one has vouched for it (UpdateHostKeys), so its file
+  # stands in a folder that the user of the tunnel can write, and nothing else does.
+  if [ "$client" = openssh ]; then known_hosts=$folder/gateway/known_hosts; else known_hosts=$folder/.ssh/known_hosts; fi
   known_gateway >"$tmp/new"
   put 644 "$known_hosts" <"$tmp/new"
   if [ "$scope" = system ] && [ -z "$dry" ]; then
     chown "$owner" "$folder/key"
+    if [ "$client" = openssh ]; then chmod 755 "$folder/gateway" && chown "$owner" "$folder/gateway" "$known_hosts"; fi
     # Dropbear's folder must be one that the user of the tunnel can enter; what is in it stays root's.
     [ "$client" = openssh ] || chmod 755 "$folder/.ssh"
   fi
@@ -796,17 +823,19 @@ END
       ;;
     other)
       [ -n "$dry" ] || note "other=$other"
-      say "$ca $OURS" | put_block "$other"
+      authorities | put_block "$other"
       return 0 # sshd reads that file at each login
       ;;
   esac
   if [ "$scope" = system ] && [ -z "$dry" ]; then check_sshd; fi
 }
 
+# The lines of the broker's authority; of two while it replaces the one by the other.
+authorities() { sed "s/\$/ $OURS/" "$tmp/authorities"; }
+
 put_authority() {
-  put 644 "$folder/ca.pub" <<END
-$ca $OURS
-END
+  authorities >"$tmp/new"
+  put 644 "$folder/ca.pub" <"$tmp/new"
 }
 
 # sshd must take its configuration, and trust what we wrote; else it gets back the one that it had.
@@ -834,25 +863,28 @@ reload_sshd() {
   warn "restart sshd, so that it reads its configuration"
 }
 
-# A line of our own in authorized_keys, told from others by its comment.
+# Lines of our own in authorized_keys, told from others by their comment.
 trust_line() {
-  line="cert-authority $ca $OURS"
+  authorities | sed 's/^/cert-authority /' >"$tmp/lines"
   if [ -n "$dry" ]; then
     say "--- $keys_file (one more line)"
-    say "$line"
+    cat "$tmp/lines"
     say
     return 0
   fi
-  if grep -qxF "$line" "$keys_file" 2>/dev/null; then return 0; fi
+  if our_lines 2>/dev/null | cmp -s - "$tmp/lines"; then return 0; fi
   make_folder "${keys_file%/*}"
   if [ -e "$keys_file" ]; then
-    # A last line without its end would swallow ours.
-    [ -z "$(tail -c 1 "$keys_file")" ] || say >>"$keys_file"
+    without_our_lines >"$tmp/whole"
+    cmp -s "$tmp/whole" "$keys_file" || replace "$keys_file"
   else
     note authorized_keys
   fi
-  (umask 077 && say "$line" >>"$keys_file") || die "cannot write $keys_file"
+  (umask 077 && cat "$tmp/lines" >>"$keys_file") || die "cannot write $keys_file"
 }
+
+our_lines() { awk -v ours="$OURS" '$1 == "cert-authority" && $NF == ours' "$keys_file"; }
+without_our_lines() { awk -v ours="$OURS" '!($1 == "cert-authority" && $NF == ours)' "$keys_file"; }
 
 start_tunnel() {
   if [ "$runner" = systemd ]; then
@@ -974,7 +1006,7 @@ distrust_line() {
     step "the line in $keys_file"
     return 0
   fi
-  awk -v ours="$OURS" '!($1 == "cert-authority" && $NF == ours)' "$keys_file" >"$tmp/whole"
+  without_our_lines >"$tmp/whole"
   if noted authorized_keys && [ ! -s "$tmp/whole" ]; then rm -f "$keys_file"; else replace "$keys_file"; fi
   step "the line in $keys_file"
 }
@@ -1027,6 +1059,7 @@ show_files() {
   gateway=GATEWAY gateway_port=GATEWAY-PORT tunnel_port=TUNNEL-PORT ca='ssh-ed25519 CA-KEY' owner=root
   if [ "$scope" = system ] && [ "$(account_maker)" != none ]; then owner=$OURS; fi
   say 'ssh-ed25519 GATEWAY-KEY' >"$tmp/gateway_keys"
+  say "$ca" >"$tmp/authorities"
   write_files
   trust_broker
   say "--- $folder/key, $folder/key.pub, $folder/enrollment: the key (mode 600), and whose it is"

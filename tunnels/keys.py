@@ -1,7 +1,8 @@
 """Public keys as machines and people hand them in: parsed, judged and put into one form. Knows no Django.
 
-Accepted: `ssh-ed25519`, `ecdsa-sha2-nistp256/384/521`, `ssh-rsa` of at least 2048 bits. Anything that looks like a
-private key is refused with a message that says so and never repeats it.
+Accepted: `ssh-ed25519`, `ecdsa-sha2-nistp256/384/521`, `ssh-rsa` of at least 2048 bits, and of people the keys that
+live in a FIDO security key. Anything that looks like a private key is refused with a message that says so and never
+repeats it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ MAX_COMMENT = 100
 MIN_RSA_BITS = 2048
 ED25519_BITS = 256
 ALGORITHMS = frozenset({"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"})
+SECURITY_KEY = "sk-"
+"""How the algorithms of keys begin that live in a FIDO security key, which somebody has to touch for each signature."""
+SECURITY_KEYS = frozenset({"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"})
+"""For people only: nobody is there to touch the key of a machine."""
 
 _DAMAGED = "the key cannot be read: it is damaged or cut short"
 _PRIVATE = ("PRIVATE KEY", "PuTTY-User-Key-File", "Private-Lines")
@@ -46,7 +51,7 @@ class PublicKey:
     """What followed the key, safe to show; no part of it."""
 
 
-def parse_public_key(text: str) -> PublicKey:
+def parse_public_key(text: str, algorithms: frozenset[str] = ALGORITHMS) -> PublicKey:
     """The key in one OpenSSH public key line (`ALGORITHM BASE64 [COMMENT]`). BadKey says what is wrong with it."""
     if is_private(text):
         raise BadKey("this is a private key: send the .pub file, and replace the key if this one left your machine")
@@ -58,7 +63,7 @@ def parse_public_key(text: str) -> PublicKey:
     fields = line.split(maxsplit=2)
     if len(fields) < 2:
         raise BadKey("a public key line is ALGORITHM BASE64 [COMMENT]")
-    if fields[0] not in ALGORITHMS:
+    if fields[0] not in algorithms:
         raise BadKey(_not_an_algorithm(line))
     if not _BASE64.fullmatch(fields[1]):
         raise BadKey(_DAMAGED)
@@ -95,6 +100,8 @@ def _import(algorithm: str, line: str, comment: str) -> PublicKey:
 
 def _not_an_algorithm(line: str) -> str:
     first = line.split()[0]
+    if first in SECURITY_KEYS:
+        return "a security key has to be touched each time, and nobody is there: use ssh-ed25519"
     if "-cert-v" in first and _TYPE_NAME.fullmatch(first):
         return "this is a certificate; send the public key that it was made for"
     if not ALGORITHMS.isdisjoint(line.split()[1:]):

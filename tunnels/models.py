@@ -59,6 +59,10 @@ class Host(models.Model):
     info = models.JSONField(default=dict)
     address = models.GenericIPAddressField()
     """Where the request came from."""
+    known_authority = models.CharField(max_length=64, default="", blank=True)
+    """Fingerprint of the newest certificate authority that the host was seen to trust; see `rotation`."""
+    known_gateway_key = models.CharField(max_length=64, default="", blank=True)
+    """Fingerprint of the newest key of the gateway that the agent was seen to learn, or was told at first."""
     token = models.ForeignKey("EnrollmentToken", null=True, on_delete=models.SET_NULL, related_name="hosts")
     requested_at = models.DateTimeField(auto_now_add=True)
     decided_at = models.DateTimeField(null=True)
@@ -98,7 +102,7 @@ class KeyClaim(models.Model):
     """A public key that opens something here, whoever it belongs to: a host, or a person of an app above.
 
     The owners have tables of their own, so it takes this one, unique over all of them, for a key never to have two. A
-    host never lets go of its key: turned away or revoked, the key still says which machine it was.
+    host that was let in never lets go of its key: revoked, the key still says which machine it was.
     """
 
     fingerprint = models.CharField(primary_key=True, max_length=64)

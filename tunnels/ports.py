@@ -16,9 +16,8 @@ from uuid import UUID
 
 import asyncssh
 import structlog
-from channels.db import database_sync_to_async
 
-from tunnels import presence
+from tunnels import presence, spool
 from tunnels.directory import Directory
 from tunnels.registry import LiveTunnel
 from tunnels.splice import WINDOW, End, Splice
@@ -113,7 +112,7 @@ class BoundPorts:
         """The life of one connection, from its record to its record. The root of its task."""
         splice, host = connection.splice, self.name_of(port)
         try:
-            await database_sync_to_async(presence.note_local_opened)(host=host, address=ADDRESS, port=port.number)
+            await spool.keep(presence.note_local_opened, host=host, address=ADDRESS, port=port.number)
             try:
                 async with asyncio.timeout(OPEN_TIMEOUT_S):
                     await port.tunnel.open(lambda: splice.host, window=WINDOW)
@@ -121,7 +120,8 @@ class BoundPorts:
                 reason = await splice.closed
             except (asyncssh.Error, OSError) as error:
                 reason = f"the SSH server of {host} does not answer through its tunnel: {error}"
-            await database_sync_to_async(presence.note_local_closed)(
+            await spool.keep(
+                presence.note_local_closed,
                 host=host,
                 address=ADDRESS,
                 port=port.number,

@@ -14,6 +14,7 @@ from tunnels import audit
 from tunnels.audit import Actor, Event
 from tunnels.errors import NotAllowed
 from tunnels.models import Host, State, Tunnel
+from tunnels.spool import fact
 from tunnels.text import printable
 
 REPLACED = "replaced by a new connection with the same key"
@@ -50,6 +51,7 @@ def open_tunnel(*, host_id: UUID, node: str, address: str, client: str, lease_s:
     return epoch
 
 
+@fact
 @transaction.atomic
 def close_tunnel(*, host_id: UUID, epoch: int, reason: str) -> None:
     """Let go of the lease, where it is still this tunnel's; the host is offline at once."""
@@ -75,12 +77,19 @@ def close_leftovers(*, node: str) -> None:
         close_tunnel(host_id=tunnel.host_id, epoch=tunnel.epoch, reason="the broker stopped without closing it")
 
 
+def addresses() -> set[str]:
+    """From where the newest tunnels of approved hosts came."""
+    return set(Tunnel.objects.filter(host__state=State.APPROVED).values_list("address", flat=True))
+
+
+@fact
 @transaction.atomic
 def note_local_opened(*, host: str, address: str, port: int) -> None:
     """Somebody on the broker's own machine dialled a bound tunnel port; there is no telling who."""
     audit.record(Event.FORWARD_OPENED, actor=Actor(address=address), host=host, port=port, recorded=False, note=LOCAL)
 
 
+@fact
 @transaction.atomic
 def note_local_closed(*, host: str, address: str, port: int, reason: str, bytes_in: int, bytes_out: int) -> None:
     audit.record(
@@ -95,6 +104,7 @@ def note_local_closed(*, host: str, address: str, port: int, reason: str, bytes_
     )
 
 
+@fact
 @transaction.atomic
 def note_refusal(*, host: str, address: str, reason: str) -> None:
     audit.record(Event.TUNNEL_REFUSED, actor=Actor(address=address), refused=True, host=host, reason=reason)

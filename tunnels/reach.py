@@ -11,11 +11,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import asyncssh
+import structlog
+from channels.db import database_sync_to_async
 
 from tunnels.algorithms import ENCRYPTION, KEX, MAC, send_no_ignore
 from tunnels.certificates import issue
 from tunnels.errors import Refused
+from tunnels.keys import describe
+from tunnels.keystore import Role, keys
 from tunnels.registry import LiveTunnel
+from tunnels.rotation import note_learned
 from tunnels.text import printable
 
 CONNECT_TIMEOUT_S = 15
@@ -23,6 +28,8 @@ CONNECT_TIMEOUT_S = 15
 ANSWER_TIMEOUT_S = 120
 """For a person to answer; sshd's own LoginGraceTime is the same."""
 MAX_ASKED = 3
+
+log = structlog.get_logger(__name__)
 
 
 class HostKeyMismatch(Refused):
@@ -50,10 +57,19 @@ class Asker(Protocol):
 class _Client(asyncssh.SSHClient):
     """Answers the host's questions during login by asking the person, a few times."""
 
-    def __init__(self, asker: Asker, login: str, deadline: asyncio.Timeout) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        login: str,
+        deadline: asyncio.Timeout,
+        certificates: Sequence[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]],
+    ) -> None:
         self._asker = asker
         self._login = login
         self._deadline = deadline
+        self._certificates = list(certificates)
+        self.offered: asyncssh.SSHCertificate | None = None
+        """The last one that was shown; once we are in, the one that was taken. None where something else got us in."""
         self._asked = 0
         self.is_waiting = False
         """For the person's answer."""
@@ -64,6 +80,11 @@ class _Client(asyncssh.SSHClient):
     def auth_banner_received(self, msg: str, lang: str) -> None:
         for line in msg[:4000].splitlines()[:20]:
             self._asker.tell(printable(line, 200))
+
+    def public_key_auth_requested(self) -> list[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]] | None:
+        pair = self._certificates.pop(0) if self._certificates else None
+        self.offered = pair[1] if pair else None
+        return [pair] if pair else None
 
     async def password_auth_requested(self) -> str | None:
         return await self._ask(f"{self._login}'s password: ", echo=False)
@@ -102,13 +123,24 @@ class _Client(asyncssh.SSHClient):
 
 
 async def connect(
-    tunnel: LiveTunnel, *, host: str, login: str, host_keys: Sequence[str], key_id: str, asker: Asker
+    tunnel: LiveTunnel,
+    *,
+    host: str,
+    login: str,
+    host_keys: Sequence[str],
+    key_id: str,
+    asker: Asker,
+    only_next: bool = False,
 ) -> asyncssh.SSHClientConnection:
     """An authenticated SSH connection to `host` as `login`, over `tunnel`. The caller closes it.
 
+    While the authority is replaced, the host is shown a certificate of the next one first, and then one of that in
+    force; with `only_next` the first alone. That a host takes it is put on record.
+
     Raises HostKeyMismatch, HostUnreachable or LoginRefused. Cancelling it leaves no connection behind.
     """
-    key, certificate = issue(login=login, key_id=key_id)
+    *old, newest = keys(Role.AUTHORITY)
+    authorities = [newest] if only_next else [newest, *old]
     trusted = [asyncssh.import_public_key(line) for line in host_keys]
     if not trusted:
         raise HostUnreachable(
@@ -117,7 +149,8 @@ async def connect(
         )
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S) as deadline:
-            client = _Client(asker, login, deadline)
+            certificates = [issue(login=login, key_id=key_id, authority=authority) for authority in authorities]
+            client = _Client(asker, login, deadline, certificates)
             connection, _ = await asyncssh.create_connection(
                 lambda: client,
                 host,
@@ -125,7 +158,7 @@ async def connect(
                 config=None,
                 known_hosts=(trusted, [], []),
                 username=login,
-                client_keys=[(key, certificate)],
+                client_keys=None,
                 agent_path=None,
                 gss_host=None,
                 x509_trusted_certs=None,
@@ -154,4 +187,15 @@ async def connect(
         raise HostUnreachable(f"the SSH server of {host} did not answer in time") from error
     except (asyncssh.Error, OSError) as error:
         raise HostUnreachable(f"the SSH connection to {host} failed: {error}") from error
+    if old and client.offered is certificates[0][1]:
+        await _note_trust(tunnel, newest)
     return connection
+
+
+async def _note_trust(tunnel: LiveTunnel, authority: asyncssh.SSHKey) -> None:
+    """Never fails: the login has succeeded."""
+    note = database_sync_to_async(note_learned)
+    try:
+        await note(role=Role.AUTHORITY, host_id=tunnel.host_id, fingerprint=describe(authority).fingerprint)
+    except Exception:
+        log.exception("trust in the next authority not recorded", host=str(tunnel.host_id))

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models import F
-from django.utils import timezone
 
+from tunnels import clock
 from tunnels.acts import act
 from tunnels.audit import Actor, Event, record
 from tunnels.errors import Conflict, Invalid, NotAllowed
@@ -50,7 +50,7 @@ def create_enrollment_token(
             digest=_digest(secret),
             host_name=host_name,
             uses=uses,
-            expires_at=timezone.now() + timedelta(seconds=expires_in_s),
+            expires_at=clock.now() + timedelta(seconds=expires_in_s),
             auto_approve=auto_approve,
             tags=checked_tags(tags or {}),
             created_by=actor.person,
@@ -68,7 +68,7 @@ def redeem(*, secret: str, name: str, actor: Actor) -> EnrollmentToken:
         token = EnrollmentToken.objects.filter(digest=_digest(secret)).first()
         if token:
             facts |= {"token": token.name, "token_id": token.pk}
-        if why := refuse_token(_facts(token), name=name, now=timezone.now()):
+        if why := refuse_token(_facts(token), name=name, now=clock.now()):
             raise NotAllowed(REFUSAL, cause=why)
         assert token
         _count_use(token)
@@ -79,13 +79,13 @@ def redeem(*, secret: str, name: str, actor: Actor) -> EnrollmentToken:
 def would_approve(*, secret: str, name: str) -> bool:
     """Would `redeem` succeed, and the token approve at once?"""
     token = EnrollmentToken.objects.filter(digest=_digest(secret), auto_approve=True).first()
-    return refuse_token(_facts(token), name=name, now=timezone.now()) is None
+    return refuse_token(_facts(token), name=name, now=clock.now()) is None
 
 
 def revoke_enrollment_token(*, token: EnrollmentToken, actor: Actor) -> EnrollmentToken:
     """It opens nothing any more; hosts that it enrolled stay."""
     with act(Event.TOKEN_REVOKED, actor=actor, token=token.name, token_id=token.pk):
-        revoked = EnrollmentToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+        revoked = EnrollmentToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now())
         if not revoked:
             raise Conflict(f"token {token.name} was revoked already")
         token.refresh_from_db()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
+from tunnels import clock
+from tunnels.anchor import catch_up
 from tunnels.errors import NotFound, Refused
 from tunnels.models import Host, State
 
@@ -22,10 +26,23 @@ class ActCommand(BaseCommand, ABC):
         """The command's work."""
 
     def handle(self, *args: Any, **options: Any) -> None:
+        with suppress(DatabaseError):  # the work itself will say so
+            clock.learn()
         try:
             self.act(**options)
         except Refused as refused:
             raise CommandError(str(refused)) from refused
+        finally:
+            self._anchor()
+
+    def _anchor(self) -> None:
+        """What was done is anchored, also where no broker runs that would. That it cannot be changes nothing of it."""
+        try:
+            problem = catch_up()
+        except (OSError, DatabaseError) as error:
+            problem = f"it cannot be written: {error}"
+        if problem:
+            self.stderr.write(f"warning: the anchor of the audit log: {problem}")
 
 
 def argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:

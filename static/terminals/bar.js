@@ -35,7 +35,7 @@ export class Bar {
     const title = pane.title === "" ? pane.host : `${pane.host} · ${pane.title}`;
     document.body.dataset.state = pane.state;
     document.title = hasRung ? `● ${title}` : title;
-    this.#place.textContent = `${pane.login} on ${pane.host}`;
+    this.#place.textContent = pane.login === "" ? pane.host : `${pane.login} on ${pane.host}`;
     this.#place.href = `/hosts/${encodeURIComponent(pane.host)}/`;
     if (this.#state.textContent !== STATES[pane.state]) this.#state.textContent = STATES[pane.state];
     this.#latency.textContent = shortLatency(pane.latency);
@@ -43,7 +43,7 @@ export class Bar {
   }
 
   focus() {
-    this.#bar.querySelector("[role=tab][aria-selected=true]").focus();
+    this.#bar.querySelector("[role=tab][aria-selected=true], .tools button").focus();
   }
 }
 

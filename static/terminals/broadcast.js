@@ -72,7 +72,7 @@ export class Broadcast {
   }
 
   #describe({ active, panes }, group) {
-    if (!isLive(active)) return `${active.host} is not connected. What you type here goes to no other terminal.`;
+    if (!isLive(active)) return `${active.host} ${active.state === "live" ? "has another driver" : "is not connected"}. What you type here goes to no other terminal.`;
     const lost = panes.filter((pane) => pane.receives && !isLive(pane));
     const leftOut = lost.length === 0 ? "" : ` Left out, since not connected: ${hostsOf(lost)}.`;
     if (!group.includes(active)) return `What you type here goes to ${active.host} alone.${leftOut}`;
@@ -87,5 +87,5 @@ export class Broadcast {
 }
 
 function isLive(pane) {
-  return pane.state === "live";
+  return pane.isDriving;
 }

@@ -10,10 +10,12 @@ export const OFFERS = Object.freeze({
   retry: "Try again",
   reload: "Try again",
   login: "Log in",
+  confirm: "Confirm it is you",
   back: "Back to hosts",
 });
 
 const ENDED_MEANWHILE = "This terminal has ended";
+const OUT = "You may not be in this terminal any more.";
 
 /**
  * Sentences by close code. `place` is {host, login}. `mayReturn`: the host may come back, so wait for it; `isLost`: it has
@@ -30,9 +32,9 @@ const ENDINGS = {
     text: "The broker refused the ticket of this page twice: used, expired or meant for another session.",
     offers: ["reconnect", "again", "back"],
   }),
-  [CLOSE.NOT_ALLOWED]: ({ host, login }) => ({
+  [CLOSE.NOT_ALLOWED]: ({ host, login, isForeign }) => ({
     title: "Not allowed",
-    text: `A terminal as ${login} on ${host} is not allowed, or not any more.`,
+    text: isForeign ? OUT : `A terminal as ${login} on ${host} is not allowed, or not any more.`,
     offers: ["back", "again"],
   }),
   [CLOSE.NO_SESSION]: () => ({
@@ -110,15 +112,23 @@ const PROBLEMS = {
   429: { title: "Too many tries", offers: ["retry", "back"] },
 };
 
+const SECOND_FACTOR = {
+  title: "A second factor is required",
+  text: "Confirm that it is you, with a passkey or a code. This terminal opens by itself afterwards.",
+  offers: ["confirm", "back"],
+};
+
 /**
  * Why the broker's REST answered no, for a person. `problem` is {status, title, detail} (RFC 9457; status 0: no
  * answer); `isAttaching`: it was about an existing terminal session, so a new one can be offered; `isDrained`: which the
- * broker left to stop.
+ * broker left to stop; `isForeign`: it is somebody else's.
  */
-export function describeProblem(problem, { isAttaching, isDrained }) {
+export function describeProblem(problem, { isAttaching, isDrained, isForeign = false }) {
+  if (problem.needsSecondFactor) return SECOND_FACTOR;
   const known = PROBLEMS[problem.status] ?? { title: "The broker could not do this", offers: ["retry", "back"] };
   const text = asSentence(problem.detail || problem.title || `The broker answered with status ${problem.status}.`);
   if (!isAttaching || problem.status === 0 || problem.status === 401) return { ...known, text };
+  if (isForeign && problem.status === 404) return { title: "Not allowed", text: OUT, detail: text, offers: ["back"] };
   if (problem.status !== 404 && problem.status !== 409) return { title: known.title, text, offers: [...known.offers, "again"] };
   const offers = ["again", "back"];
   if (isDrained) return { title: "The broker was restarted", text: "This shell ended with the broker.", detail: text, offers };

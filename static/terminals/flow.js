@@ -191,6 +191,15 @@ export class InputQueue {
     return dropped;
   }
 
+  /**
+   * Somebody else types from now on; `offset` input bytes had reached the host by then. Drops everything, and answers
+   * how many bytes of it the host never got.
+   */
+  lose(offset) {
+    const reached = Math.min(Math.max(offset, this.#acked), this.#sent);
+    return this.forget() - (reached - this.#acked);
+  }
+
   /** Drops everything: another browser has the terminal. The next answer fixes the offsets anew. */
   forget() {
     const dropped = this.waiting;

@@ -18,8 +18,9 @@ export class PaneFrame {
     this.#pane = pane;
     this.#notices = pane.querySelector(".notices");
     this.#panel = pane.querySelector(".panel");
-    pane.ariaLabel = `${host} as ${login}`;
-    pane.querySelector(".screen").ariaLabel = `Terminal on ${host} as ${login}. Ctrl+Shift+F6 leaves it for the bar.`;
+    const name = login === "" ? host : `${host} as ${login}`;
+    pane.ariaLabel = name;
+    pane.querySelector(".screen").ariaLabel = `Terminal on ${name}. Ctrl+Shift+F6 leaves it for the bar.`;
     pane.querySelector(".head .host").textContent = host;
     pane.querySelector(".head .login").textContent = login;
     this.#labelPanel();
@@ -82,8 +83,9 @@ export class PaneFrame {
 
   /** Gives the focus to the first offer of the panel; false where no panel is shown. */
   focusPanel() {
-    if (this.#panel.hidden) return false;
-    this.#panel.querySelector(".offers button").focus();
+    const offer = this.#panel.querySelector(".offers button");
+    if (this.#panel.hidden || offer === null) return false;
+    offer.focus();
     return true;
   }
 

@@ -27,3 +27,26 @@ export function clearForOtherColumns(terminal) {
   handler?.setScrollRegion({ params: [0], length: 1 }); // homes the cursor as well
   handler?.eraseInDisplay({ params: [2], length: 1 });
 }
+
+const OF_ROWS = { L: "insertLines", M: "deleteLines", S: "scrollUp", T: "scrollDown" };
+const OF_COLUMNS = { I: "cursorForwardTab", Z: "cursorBackwardTab", b: "repeatPrecedingCharacter" };
+
+/**
+ * The emulator does these as often as a program says, two thousand million times if need be, while the page stands
+ * still. More often than there are rows or columns makes no difference but for a repeated character, which fills one
+ * line at the most. Public is only to take a sequence away, not to give it another number.
+ */
+export function boundCounts(terminal) {
+  const handler = terminal._core._inputHandler;
+  const bound = (functions, most) => {
+    for (const [final, name] of Object.entries(functions)) {
+      terminal.parser.registerCsiHandler({ final }, ([count]) => {
+        if (!(count > most())) return false;
+        handler?.[name]?.({ params: [most()], length: 1 });
+        return true;
+      });
+    }
+  };
+  bound(OF_ROWS, () => terminal.rows);
+  bound(OF_COLUMNS, () => terminal.cols);
+}

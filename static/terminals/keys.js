@@ -21,6 +21,8 @@ export const KEYS = Object.freeze([
   { action: "find", key: "F", says: "Find", cmd: true },
   { action: "copy", key: "C", says: "Copy the selection", cmd: true },
   { action: "paste", key: "V", says: "Paste", cmd: true },
+  { action: "people", key: "S", says: "Who is here, and sharing" },
+  { action: "keyboard", key: "Y", says: "Take back, ask for or give back the keyboard of a shared terminal" },
   { action: "leave", key: "F6", says: "Leave the terminal for the bar" },
   { action: "keys", key: "K", says: "Show this list" },
 ]);

@@ -5,13 +5,13 @@
 export const HANDED_BYTES = 64 * 1024;
 
 /**
- * `emulator`: output(bytes, parsed), gap(gap, parsed) and screen(sequence, parsed); each must call `parsed` when the
+ * `emulator`: output(bytes, parsed), gap(gap, parsed), screen(sequence, parsed) and resized(size, parsed); each must call `parsed` when the
  * emulator is through with it. `parsed(end)` hears that all output before `end` is parsed.
  */
 export class OutputQueue {
   #emulator;
   #parsed;
-  #items = []; // {bytes, end}, {gap} or {sequence}, in the order in which they arrived
+  #items = []; // {bytes, end}, {gap}, {size} or {sequence}, in the order in which they arrived
   #handedBytes = 0;
   #handedItems = 0;
   #isRestoring = false;
@@ -38,6 +38,12 @@ export class OutputQueue {
     this.#hand();
   }
 
+  /** The size that the terminal has from here on. */
+  addSize(size) {
+    this.#items.push({ size });
+    this.#hand();
+  }
+
   /** Control sequences that are no output: what the emulator replies to them answers nobody. */
   addScreen(sequence) {
     this.#items.push({ sequence });
@@ -47,16 +53,17 @@ export class OutputQueue {
   /** Forgets what was not handed over, and says how many bytes of output that were, those in gaps included. */
   discard() {
     const count = this.#items.reduce((sum, { bytes, gap }) => sum + (bytes?.length ?? 0) + (gap ? gap.to - gap.from : 0), 0);
-    this.#items = [];
+    this.#items = this.#items.filter(({ size }) => size !== undefined).slice(-1);
     return count;
   }
 
   #hand() {
     while (this.#items.length > 0 && this.#handedBytes < HANDED_BYTES && !this.#isRestoring) {
-      const [{ bytes, end, gap, sequence }] = this.#items;
+      const [{ bytes, end, gap, size, sequence }] = this.#items;
       if (sequence !== undefined && this.#handedItems > 0) return; // so that replies are known to be to it
       if (bytes !== undefined) this.#handBytes(bytes, end);
       else if (gap !== undefined) this.#handGap(gap);
+      else if (size !== undefined) this.#handSize(size);
       else this.#handScreen(sequence);
     }
   }
@@ -79,6 +86,11 @@ export class OutputQueue {
   #handGap(gap) {
     this.#items.shift();
     this.#emulator.gap(gap, this.#whenParsed(() => this.#parsed(gap.to)));
+  }
+
+  #handSize(size) {
+    this.#items.shift();
+    this.#emulator.resized(size, this.#whenParsed(() => {}));
   }
 
   #handScreen(sequence) {

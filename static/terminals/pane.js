@@ -1,6 +1,7 @@
 // One terminal in the page: its element, the emulator and the socket, put together. Knows no other pane.
 
 import { putIntoClipboard } from "./clipboard.js";
+import { Company } from "./company.js";
 import { describeEnding, describeProblem, describeWait } from "./ends.js";
 import { FindBox } from "./find.js";
 import { PaneFrame } from "./frame.js";
@@ -24,7 +25,8 @@ const GAP_REASONS = {
 };
 
 /**
- * `page` is what surrounds it: `api` (Api), `habits` (Habits), changed(pane) (state, session, title or latency differ),
+ * `page` is what surrounds it: `api` (Api, or what has the same of it that the pane needs), `habits` (Habits),
+ * sharing(session) (the Sharing of one), `offers` (what can be done at the end; absent: everything), changed(pane) (state, session, title or latency differ),
  * printed(pane) (new output came) and rang(pane) (its bell); and said by a person: typed(pane, bytes), pasted(pane, text)
  * (also what was written elsewhere), followLink(url) (asks first), toggled(pane) (its tick for typing along), close(pane)
  * and leave(pane) ("Back to hosts").
@@ -41,6 +43,8 @@ export class Pane {
   #isActive = false;
   #isClosed = false;
   #frame;
+  #company;
+  #role;
   #screen;
   #find;
   #pasteProgress;
@@ -62,15 +66,23 @@ export class Pane {
     reconnect: () => this.#andFocus(this.#socket.takeBack()),
     takeBack: () => this.#andFocus(this.#socket.takeBack()),
     login: () => location.reload(), // leads to the login page, and back here
+    confirm: () => location.assign(`/account/confirm/?next=${encodeURIComponent(location.pathname + location.search)}`),
     back: () => this.#page.leave(this),
     closePane: () => this.#page.close(this),
+    people: () => this.#company.open(),
+    say: () => this.#company.write(),
+    keyboard: () => this.#andFocus(this.#company.turn()),
   };
 
-  /** `place` is {host, login}; `session` the id of one to attach to, or null to open one at `start`. */
-  constructor({ place, session, page }) {
+  /**
+   * `place` is {host, login, isForeign}, the last where the terminal is somebody else's; `session` the id of one to attach to, or null to open one at `start`. `role`: what is asked
+   * for, "watcher" by those whose terminal it is not.
+   */
+  constructor({ place, session, page, role = "driver" }) {
     this.#place = place;
     this.#session = session;
     this.#page = page;
+    this.#role = role;
     this.element = document.getElementById("pane").content.firstElementChild.cloneNode(true);
     this.element.dataset.host = place.host;
     this.element.dataset.login = place.login;
@@ -81,6 +93,13 @@ export class Pane {
     this.element.querySelector(".receives").addEventListener("change", () => this.#page.toggled(this));
     this.#frame = new PaneFrame(this.element, place);
     this.#banner = new Banner(this.element.querySelector(".banner"));
+    this.#company = new Company(this.element, {
+      place,
+      sharing: () => (this.state === "live" ? this.#page.sharing(this.#session) : null),
+      askRole: (role) => this.#socket?.askRole(role),
+      note: (text) => this.note(text),
+      focus: () => this.focus(),
+    });
   }
 
   get host() {
@@ -104,6 +123,11 @@ export class Pane {
   /** Whether its shell may still run, so that closing it is worth a question. */
   get hasShell() {
     return this.#session !== null && this.state !== "ended";
+  }
+
+  /** Whether what is typed goes to the host. */
+  get isDriving() {
+    return this.state === "live" && this.#socket.role === "driver";
   }
 
   /** Whether a person lets it take what is typed into others. */
@@ -154,10 +178,11 @@ export class Pane {
     }
     this.#onState("connecting");
     this.#socket = new TerminalSocket({
-      takeTicket: () => this.#takeTicket(),
+      takeTicket: (role) => this.#takeTicket(role),
       size: () => this.#screen.size,
       events: this.#socketEvents,
       isNew: this.#session === null,
+      role: this.#role,
     });
     this.#socket.connect();
     this.focus();
@@ -202,7 +227,7 @@ export class Pane {
 
   /** Pastes without a question. */
   insert(text) {
-    if (this.state === "ended") return;
+    if (this.state === "ended" || this.#isWatching) return;
     const { bytes, closing } = pasteInput(text, this.#screen.isBracketed);
     this.#screen.scrollToEnd();
     this.#pasteProgress.add(bytes.length);
@@ -253,8 +278,8 @@ export class Pane {
     this.#socket?.wake();
   }
 
-  async #takeTicket() {
-    if (this.#session !== null) return this.#page.api.takeTicket(this.#session);
+  async #takeTicket(role) {
+    if (this.#session !== null) return this.#page.api.takeTicket(this.#session, role);
     const opened = await this.#page.api.openSession(this.host, this.login, this.#screen.size);
     if (this.#isClosed) this.#page.api.endSession(opened.id).catch(() => {}); // nobody is left to tell: its grace ends it
     else this.#nameSession(opened.id);
@@ -273,15 +298,18 @@ export class Pane {
 
   #socketEvents = {
     state: (state) => this.#onState(state),
-    attached: ({ role, cols, rows }) => {
-      if (role === "watcher") this.#screen.takeSize({ cols, rows });
+    attached: (message) => {
+      this.#company.attached(message);
+      this.#onRole(message.role);
     },
+    role: (role) => this.#onRole(role),
+    viewers: (message) => this.#company.take(message),
     output: (bytes, parsed) => this.#onOutput(bytes, parsed),
     gap: ({ from, to, reason }, parsed) =>
       this.#screen.mark(`${formatBytes(to - from)} of output left out: ${GAP_REASONS[reason] ?? reason}`, parsed),
     screen: (sequence, parsed) => this.#screen.write(sequence, parsed),
     restarted: () => this.#screen.clear(),
-    resized: (size) => this.#screen.takeSize(size),
+    resized: (size, parsed) => this.#screen.takeSize(size, parsed),
     notice: (text) => this.note(text),
     latency: (latency) => this.#onLatency(latency),
     limit: (limit) => this.#banner.limit(limit),
@@ -289,7 +317,7 @@ export class Pane {
     refused: () => this.#onRefused(),
     dropped: (count) => this.#onDropped(count),
     ended: (ending) => this.#showEnd(describeEnding(ending, this.#place)),
-    failed: (problem) => this.#showEnd(describeProblem(problem, this.#socket.attempt)),
+    failed: (problem) => this.#showEnd(describeProblem(problem, { ...this.#socket.attempt, ...this.#place })),
   };
 
   #onState(state) {
@@ -298,8 +326,24 @@ export class Pane {
     if (state === "reconnecting") this.#banner.reconnecting(this.#socket.loss);
     else this.#banner.clear();
     if (state !== "ended") this.#watch?.stop();
-    if (state !== "live") this.#onLatency(null);
-    else this.#page.changed(this);
+    if (state === "live") this.#page.changed(this);
+    else this.#onNotLive();
+  }
+
+  #onNotLive() {
+    this.#company.clear();
+    this.#onLatency(null);
+  }
+
+  get #isWatching() {
+    return this.#socket?.role === "watcher";
+  }
+
+  #onRole(role) {
+    this.element.dataset.role = role;
+    if (role === "driver") this.#screen.takeOwnSize();
+    else this.#pasteProgress.end();
+    this.#page.changed(this);
   }
 
   #onOutput(bytes, parsed) {
@@ -319,8 +363,9 @@ export class Pane {
   }
 
   #showEnd(words) {
-    this.#frame.showPanel(words);
-    if (words.mayReturn) this.#watchHost(words);
+    const { offers } = this.#page;
+    this.#frame.showPanel(offers ? { ...words, offers: words.offers.filter((offer) => offers.includes(offer)) } : words);
+    if (words.mayReturn && !this.#place.isForeign) this.#watchHost(words);
     this.focus();
   }
 
@@ -336,6 +381,10 @@ export class Pane {
 
   #onInput(bytes, isTyped) {
     if (!isTyped && this.#socket.isReplaying) return;
+    if (this.#isWatching) {
+      if (isTyped && this.state === "live") this.note(this.#company.hint);
+      return;
+    }
     this.#send(bytes);
     if (isTyped) this.#page.typed(this, bytes);
   }
@@ -359,6 +408,10 @@ export class Pane {
 
   /** The clipboard, as it is: shown first where it is more than a line. */
   async #paste(raw) {
+    if (this.#isWatching) {
+      this.note(this.#company.hint);
+      return;
+    }
     const paste = inspectPaste(raw, this.#screen.isBracketed);
     const isAgreed = paste.text === "" || (await this.#page.habits.agreesToPaste(paste, raw, this.host));
     if (isAgreed && paste.text !== "") {

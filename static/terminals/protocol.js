@@ -11,13 +11,18 @@ const isSize = (value) => Number.isInteger(value) && value > 0 && value < 65536;
 const isText = (value) => typeof value === "string";
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const isSeconds = (value) => isNumber(value) && value >= 0;
+const isRole = (value) => value === "driver" || value === "watcher";
 const isNullable = (check) => (value) => value === null || value === undefined || check(value);
+const isListOf = (checks) => (value) => Array.isArray(value) && value.every((entry) => hasFields(entry, checks));
+
+const ASKING = { id: isText, name: isText, role: isRole };
+const VIEWER = { id: isText, name: isText, role: isRole };
 
 // Fields that this page relies on; others may be there. `exit` carries a status or a signal.
 const MESSAGES = {
   attached: {
     session: isText,
-    role: (value) => value === "driver" || value === "watcher",
+    role: isRole,
     cols: isSize,
     rows: isSize,
     output_offset: isOffset,
@@ -31,13 +36,18 @@ const MESSAGES = {
   replay: { until: isOffset },
   gap: { from: isOffset, to: isOffset, reason: isText },
   screen: { sequence: isText },
-  viewers: {},
+  viewers: { you: isNullable(isText), items: isListOf(VIEWER), asking: isNullable(isListOf(ASKING)) },
+  role: { role: isRole, input_offset: isOffset, cols: isSize, rows: isSize },
   notice: { text: isText },
   limit: { kind: isText, in_s: isNullable(isSeconds) },
   pong: { t: isNumber, tunnel_ms: isNullable(isNumber) },
   exit: { status: isNullable(Number.isInteger), signal: isNullable(isText) },
   closing: { reason: isNullable(isText), retry_after: isNullable(isNumber) },
 };
+
+function hasFields(entry, checks) {
+  return entry !== null && typeof entry === "object" && Object.entries(checks).every(([field, isValid]) => isValid(entry[field]));
+}
 
 /**
  * Reads one text message. Answers the message, or null for a type that this page does not know (a newer broker may
@@ -71,6 +81,8 @@ export const ack = (offset) => JSON.stringify({ type: "ack", offset });
 export const resize = ({ cols, rows }) => JSON.stringify({ type: "resize", cols, rows });
 export const interrupt = () => JSON.stringify({ type: "interrupt" });
 export const stay = () => JSON.stringify({ type: "stay" });
+/** Asks for the keyboard ("driver"), or gives it away ("watcher"). */
+export const askRole = (role) => JSON.stringify({ type: "role", ask: role });
 export const ping = (t) => JSON.stringify({ type: "ping", t });
 
 /** Close codes of the contract, and those of RFC 6455 that a browser reports. */

@@ -7,8 +7,9 @@ import { Unicode11Addon } from "../vendor/addon-unicode11.mjs";
 import { WebLinksAddon } from "../vendor/addon-web-links.mjs";
 import { parseOsc52, putIntoClipboard } from "./clipboard.js";
 import { drawWithGpu } from "./gpu.js";
-import { clearForOtherColumns, onUserInput, parseNextWriteAtOnce } from "./internals.js";
+import { boundCounts, clearForOtherColumns, onUserInput, parseNextWriteAtOnce } from "./internals.js";
 import { shortcut } from "./keys.js";
+import { letterbox } from "./letterbox.js";
 import { cleanTitle, webLink } from "./text.js";
 import { followColourScheme, reversed, themeOptions } from "./theme.js";
 import { inCursorMode } from "./typed.js";
@@ -47,6 +48,8 @@ export class Screen {
   #isReversed = false;
   #mayChangeColumns = false;
   #fitFrame = 0;
+  #fontPx = 0;
+  #foreignSize = null;
   #endings = [];
 
   /** `preferences` are followed; `modifiers` may change what is typed (the keys of touch screens). */
@@ -91,12 +94,33 @@ export class Screen {
     this.#events.titled("");
   }
 
-  /** Takes the size of a terminal that somebody else drives. */
-  takeSize({ cols, rows }) {
-    this.#terminal.resize(cols, rows);
+  /**
+   * Takes the size of a terminal that somebody else drives, once what was written before is parsed. It is shown whole,
+   * in smaller letters where the window is too small for it.
+   */
+  takeSize({ cols, rows }, parsed) {
+    this.#terminal.write("", () => {
+      this.#foreignSize = { cols, rows };
+      this.fit();
+      parsed();
+    });
+  }
+
+  /** Fills the window again. */
+  takeOwnSize() {
+    if (this.#foreignSize === null) return;
+    this.#foreignSize = null;
+    this.#container.removeAttribute("data-boxed");
+    this.#terminal.options.fontSize = this.#fontPx;
+    this.fit();
   }
 
   fit() {
+    if (this.#foreignSize === null) this.#fill();
+    else letterbox(this.#terminal, this.#container, { ...this.#foreignSize, fontPx: this.#fontPx });
+  }
+
+  #fill() {
     this.#fit.fit();
     const { cols, rows } = this.#terminal;
     if (cols > MAX_SIZE || rows > MAX_SIZE) this.#terminal.resize(Math.min(cols, MAX_SIZE), Math.min(rows, MAX_SIZE));
@@ -161,6 +185,7 @@ export class Screen {
   #take(values) {
     this.#copiesOnSelect = values.copy_on_select;
     this.#theme = values.theme;
+    this.#fontPx = values.font_size;
     Object.assign(this.#terminal.options, {
       fontFamily: fontStack(values.font_family),
       fontSize: values.font_size,
@@ -190,6 +215,7 @@ export class Screen {
 
   #listen() {
     const terminal = this.#terminal;
+    boundCounts(terminal);
     onUserInput(terminal, () => {
       this.#isTyped = true;
     });

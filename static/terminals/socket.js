@@ -5,7 +5,7 @@ import { BackOff } from "./backoff.js";
 import { Connection } from "./connection.js";
 import { INTERRUPT, InputQueue, OutputFlow } from "./flow.js";
 import { OutputQueue } from "./output.js";
-import { ASK_ONCE_MORE, CLOSE, ProtocolError, ack, interrupt, mayReconnect, resize, stay } from "./protocol.js";
+import { ASK_ONCE_MORE, CLOSE, ProtocolError, ack, askRole, interrupt, mayReconnect, resize, stay } from "./protocol.js";
 
 /** A remainder under 16 KiB is acknowledged this late: one message for a burst of echoes, not one each. */
 const IDLE_ACK_MS = 50;
@@ -14,9 +14,9 @@ const IDLE_ACK_MS = 50;
  * States: "connecting" (never attached yet), "live", "reconnecting", "ended". `events` has a method for each thing
  * that happens:
  *   state(name), attached(message), output(bytes, parsed), gap(gap, parsed), screen(sequence, parsed), restarted(),
- *   resized(message), notice(text), latency({roundTripMs, tunnelMs}), limit({kind, in_s}), input({waiting}), refused(),
+ *   resized(size, parsed), role(role), viewers(message), notice(text), latency({roundTripMs, tunnelMs}), limit({kind, in_s}), input({waiting}), refused(),
  *   dropped(count), ended(ending), failed(problem).
- * `output`, `gap` and `screen` must call `parsed` when the terminal has parsed what they were given, in order.
+ * `output`, `gap`, `screen` and `resized` must call `parsed` when the terminal has parsed what they were given, in order.
  * `input` says how many input bytes have not reached the host. `ending` is {code, reason, exit}; `failed` says that
  * REST gave no ticket, for good.
  */
@@ -30,7 +30,7 @@ export class TerminalSocket {
   #backOff = new BackOff();
   #state = "connecting";
   #connection = null;
-  #role = "driver";
+  #role;
   #wasAttached;
   #hasSession;
   #sentSize = null;
@@ -42,14 +42,16 @@ export class TerminalSocket {
   #ackTimer = 0;
 
   /**
-   * `takeTicket` promises {ticket, socket}; `size` answers {cols, rows}. `isNew`: the first ticket opens the session.
+   * `takeTicket(role)` promises {ticket, socket}; `size` answers {cols, rows}. `role` is what is asked for at first: what
+   * is typed before the broker has answered is kept for a driver. `isNew`: the first ticket opens the session.
    * Then its output is wanted from byte 0 and its queries are answered, instead of a replay; and a failure to open is
    * final, since opening twice by itself could leave shells behind.
    */
-  constructor({ takeTicket, size, events, isNew }) {
+  constructor({ takeTicket, size, events, isNew, role = "driver" }) {
     this.#takeTicket = takeTicket;
     this.#size = size;
     this.#events = events;
+    this.#role = role;
     this.#wasAttached = isNew;
     this.#hasSession = !isNew;
     this.#startOutput();
@@ -57,6 +59,11 @@ export class TerminalSocket {
 
   get state() {
     return this.#state;
+  }
+
+  /** "driver" or "watcher"; before the broker has said it, what was asked for. */
+  get role() {
+    return this.#role;
   }
 
   /** Input bytes that have not reached the host, as far as this page knows. */
@@ -86,7 +93,7 @@ export class TerminalSocket {
   connect() {
     this.#disconnect();
     this.#connection = new Connection({
-      takeTicket: this.#takeTicket,
+      takeTicket: () => this.#takeTicket(this.#role),
       attachment: () => this.#attachment(),
       events: {
         ticket: () => {
@@ -137,6 +144,11 @@ export class TerminalSocket {
     if (this.#state === "live" && this.#role === "driver") this.#connection.send(stay());
   }
 
+  /** Asks for the keyboard ("driver") or gives it away ("watcher"). The broker says what comes of it. */
+  askRole(role) {
+    if (this.#state === "live") this.#connection.send(askRole(role));
+  }
+
   /** Tells the broker the terminal's size, if it differs from what the broker knows. */
   resize() {
     if (this.#state !== "live" || this.#role !== "driver") return;
@@ -179,7 +191,7 @@ export class TerminalSocket {
     return {
       size: this.#sentSize,
       outputOffset: this.#wasAttached ? this.#output.received : null,
-      inputOffset: this.#wasAttached ? this.#input.acked : null,
+      inputOffset: this.#wasAttached && this.#role === "driver" ? this.#input.acked : null,
     };
   }
 
@@ -200,18 +212,20 @@ export class TerminalSocket {
   #handlers = {
     attached: (message) => this.#onAttached(message),
     input_ack: ({ offset }) => {
+      if (this.#role !== "driver") return; // on its way when the keyboard went to somebody else
       if (!this.#input.acknowledge(offset)) throw new ProtocolError("input_ack: beyond what was sent");
       this.#pump();
       this.#events.input({ waiting: this.waiting });
     },
     resized: (message) => {
-      if (this.#role !== "driver") this.#events.resized(message);
+      if (this.#role !== "driver") this.#queue.addSize(message);
     },
     replay: ({ until }) => this.#output.startReplay(until),
     gap: (gap) => this.#onGap(gap),
     screen: ({ sequence }) => this.#queue.addScreen(sequence),
     limit: (limit) => this.#events.limit(limit),
-    viewers: () => {},
+    viewers: (message) => this.#events.viewers(message),
+    role: (message) => this.#onRole(message),
     notice: ({ text }) => this.#events.notice(text),
     pong: ({ t, tunnel_ms: tunnelMs }) =>
       this.#events.latency({ roundTripMs: performance.now() - t, tunnelMs: tunnelMs ?? null }),
@@ -234,11 +248,27 @@ export class TerminalSocket {
     if (join === "restarts") this.#restart(message.output_offset);
     this.#output.setWindow(message.window);
     if (join === "skips" && wasAttached) this.#queue.addGap({ from: missedFrom, to: message.output_offset, reason: "ring" });
-    this.#noteDropped(this.#input.resume(message.input_offset));
+    const isDriver = this.#role === "driver";
+    this.#noteDropped(isDriver ? this.#input.resume(message.input_offset) : this.#input.lose(message.input_offset));
     this.#setState("live");
     this.#events.attached(message);
+    if (!isDriver) this.#queue.addSize(message);
     this.resize();
     this.#pump();
+    this.#events.input({ waiting: this.waiting });
+  }
+
+  /** The keyboard came, or went. What was typed and not sent does not wait for it to come back. */
+  #onRole({ role, input_offset: inputOffset, cols, rows }) {
+    const hadIt = this.#role === "driver";
+    const hasIt = role === "driver";
+    this.#role = role;
+    if (hadIt && !hasIt) this.#noteDropped(this.#input.lose(inputOffset));
+    if (hasIt && !hadIt) this.#input.resume(inputOffset);
+    if (hasIt) this.#sentSize = { cols, rows };
+    this.#events.role(role);
+    if (!hasIt) this.#queue.addSize({ cols, rows });
+    this.resize();
     this.#events.input({ waiting: this.waiting });
   }
 

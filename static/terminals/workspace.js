@@ -10,6 +10,8 @@ import { Habits } from "./habits.js";
 import { shortcut, tabNumber } from "./keys.js";
 import { MOST_PANES, recall, remember } from "./memory.js";
 import { Pane } from "./pane.js";
+import { restOfPage } from "./rest.js";
+import { Sharing } from "./sharing.js";
 import { Tab } from "./tab.js";
 import { TabStrip } from "./tabs.js";
 
@@ -17,7 +19,8 @@ import { TabStrip } from "./tabs.js";
 const REPEATED = new Set(["left", "right", "up", "down"]);
 
 export class Workspace {
-  #api = new Api(document.body.dataset.api, document.querySelector("meta[name=csrf-token]").content);
+  #rest = restOfPage();
+  #api = new Api(this.#rest);
   #main = document.querySelector("main");
   #tabs = [];
   #shown = null;
@@ -40,6 +43,7 @@ export class Workspace {
   #page = {
     api: this.#api,
     habits: this.#habits,
+    sharing: (session) => new Sharing(this.#rest, session),
     changed: () => this.#changed(),
     typed: (pane, bytes) => this.#broadcast.typed(pane, bytes),
     pasted: (pane, text) => this.#broadcast.pasted(pane, text),

@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils import timezone
 from ninja.errors import AuthenticationError
 from ninja.security import HttpBearer
 from ninja.security.session import SessionAuth
 from ninja.utils import check_csrf
 
-from terminals.api_tokens import MEANING, Scope, authenticate
+from terminals.api_tokens import MEANING, Scope, authenticate, fits
+from terminals.login_store import web_login
 from terminals.models import Person
+from terminals.seats import Basis
+from terminals.second_factor import BY_TOKEN, Proof, proof_of_login
+from tunnels import clock
 from tunnels.audit import Actor
 from tunnels.errors import NotAllowed
 
@@ -35,18 +38,38 @@ class Caller:
     person: Person
     address: str
     scopes: frozenset[str] = frozenset()
-    by_token: bool = False
+    token: int | None = None
+    """Primary key of the API token, where they came by one."""
+    web_login: str | None = None
+    """The portal login, where they came by that."""
+    proof: Proof = BY_TOKEN
+    """Whether they came in with a second factor."""
+
+    @property
+    def by_token(self) -> bool:
+        return self.token is not None
 
     @property
     def actor(self) -> Actor:
         return Actor(person=self.person.username, address=self.address)
 
     @property
+    def basis(self) -> Basis:
+        """What a place in a terminal rests on that they are given."""
+        return Basis(
+            person=self.person.pk,
+            address=self.address,
+            web_login=self.web_login,
+            api_token=self.token,
+            second_factor=self.proof.holds,
+        )
+
+    @property
     def is_admin(self) -> bool:
         return self.person.is_superuser
 
     def require_scope(self, scope: Scope) -> None:
-        if self.scopes and scope not in self.scopes:
+        if not fits(self.scopes, scope):
             raise NotAllowed(f"this token is not made for {scope}; make one with that scope")
 
     def require_login(self) -> None:
@@ -91,10 +114,10 @@ class ByToken(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         address = request.META["REMOTE_ADDR"]
-        found = authenticate(token, timezone.now(), address=address)
+        found = authenticate(token, clock.now(), address=address)
         if found is None:
             return None
-        caller = Caller(found.person, address, frozenset(found.scopes), by_token=True)
+        caller = Caller(found.person, address, frozenset(found.scopes), token=found.pk)
         caller.require_scope(self.scope)
         return caller
 
@@ -107,7 +130,34 @@ class ByLogin(SessionAuth):
             return None
         if check_csrf(request):
             raise NotAllowed("the CSRF token is missing or wrong: send the cookie's value as X-CSRFToken")
-        return Caller(request.user, request.META["REMOTE_ADDR"])
+        address, login = request.META["REMOTE_ADDR"], web_login(request)
+        return Caller(request.user, address, web_login=login, proof=proof_of_login(request))
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Somebody without a login, who brings a secret with what they ask."""
+
+    address: str
+
+    @property
+    def basis(self) -> Basis:
+        return Basis(address=self.address)
+
+
+def by_nothing(request: HttpRequest) -> Stranger:
+    return Stranger(request.META["REMOTE_ADDR"])
+
+
+def anybody(scope: Scope) -> list[Any]:
+    """As `callers`, and strangers as well. A token or cookie that does not fit is refused all the same."""
+    return [*callers(scope), by_nothing]
+
+
+def visitor_of(request: HttpRequest) -> Caller | Stranger:
+    """Whoever passed `anybody`."""
+    visitor = getattr(request, "auth", None)
+    return visitor if isinstance(visitor, Stranger) else caller_of(request)
 
 
 def callers(scope: Scope) -> list[Any]:

@@ -18,6 +18,7 @@ from terminals.api_tokens import Scope
 from terminals.grants import create_grant
 from terminals.presence import presence
 from terminals.reachable import Right, find_host, reachable_hosts, rights_on, unknown_host
+from terminals.second_factor import required_among, set_second_factor
 from tunnels.acts import act, together
 from tunnels.audit import Event
 from tunnels.enrollment import approve_enrollment, reject_enrollment
@@ -52,6 +53,7 @@ class HostOut(Schema):
     rights: list[RightOut]
     info: dict[str, Any]
     tunnel_port: int
+    second_factor: bool = Field(description="whether one is required of the caller here")
     enrollment: AskedOut | None = Field(description="for admins: what an approval goes by")
 
 
@@ -65,6 +67,12 @@ class ApproveIn(Schema):
 
     fingerprint: str = Field(max_length=100, description="as it was shown to the approver")
     grants: list[GrantOnHostIn] = Field([], max_length=100)
+
+
+class FactorIn(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+    required: bool
 
 
 @router.get("", response=HostPage, summary="List the hosts that you may reach")
@@ -116,6 +124,15 @@ def revoke(request: HttpRequest, name: str) -> Any:
     return _again(caller, host)
 
 
+@router.put("/{name}/second-factor", response=HostOut, summary="Require a second factor on a host, or no more")
+def require_factor(request: HttpRequest, name: str, body: FactorIn) -> Any:
+    """Of everybody. What is open there without one ends."""
+    caller = caller_of(request)
+    host = _for_admin(caller, name, Event.SETTING_CHANGED)
+    set_second_factor(host=host, required=body.required, actor=caller.actor)
+    return _again(caller, host)
+
+
 def _for_admin(caller: Caller, name: str, event: Event) -> Host:
     """The machine that holds `name`, for an admin's decision. Others learn no more of it than a look at it tells them:
     NotAllowed where they may reach it, else NotFound as for a name that nobody holds."""
@@ -135,7 +152,8 @@ def _again(caller: Caller, host: Host) -> dict[str, Any]:
 
 def _shown(caller: Caller, hosts: Sequence[Host]) -> list[dict[str, Any]]:
     rights = rights_on(caller.person, hosts, address=caller.address)
-    return [_as_dict(host, rights[host.pk], caller) for host in hosts]
+    asking = required_among(caller.person.pk, [host.pk for host in hosts])
+    return [{**_as_dict(host, rights[host.pk], caller), "second_factor": host.pk in asking} for host in hosts]
 
 
 def _as_dict(host: Host, rights: tuple[Right, ...], caller: Caller) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from ninja import Field, Schema
 
+from terminals.moments import check_moment
 from tunnels.errors import Invalid
 
 MAX_LIMIT = 1000
@@ -54,9 +56,12 @@ def _after(model: type[Model], by: Sequence[str], last: Sequence[str]) -> Q:
 
 def _value(model: type[Model], name: str, text: str) -> Any:
     try:
-        return model._meta.get_field(name).to_python(text)  # type: ignore[union-attr]
-    except ValidationError as error:
+        value = model._meta.get_field(name).to_python(text)  # type: ignore[union-attr]
+        if isinstance(value, datetime):
+            check_moment(value)
+    except (ValidationError, Invalid) as error:
         raise _bad_cursor() from error
+    return value
 
 
 def _encode(row: Model, by: Sequence[str]) -> str:

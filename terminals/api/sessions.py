@@ -7,20 +7,26 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
+from ninja.errors import AuthenticationError
 from pydantic import ConfigDict
 
 from terminals import live
 from terminals.access import Capability
-from terminals.api.auth import Caller, caller_of, callers
+from terminals.api.auth import Caller, Stranger, anybody, caller_of, callers, visitor_of
+from terminals.api.guessing import check_guessing
 from terminals.api.pages import Paging, page
 from terminals.api_tokens import Scope
 from terminals.models import Session
 from terminals.protocol import MAX_SIZE, Role
 from terminals.reachable import decide_access
+from terminals.seating import check_may_drive, find_seat, observable
+from terminals.seats import Seat
+from terminals.second_factor import require_second_factor
 from terminals.sessions import end_session, open_session
+from terminals.shares import invited_to
 from tunnels.errors import Conflict, NotAllowed, NotFound
 
 router = Router(tags=["sessions"], auth=callers(Scope.SESSIONS))
@@ -40,6 +46,7 @@ class TicketIn(Schema):
     model_config = ConfigDict(extra="forbid")
 
     role: Role = Role.DRIVER
+    admission: str | None = Field(None, max_length=100, description="what was answered to who asked by a link")
 
 
 class TicketOut(Schema):
@@ -49,6 +56,11 @@ class TicketOut(Schema):
 
 class OpenedOut(TicketOut):
     id: UUID
+
+
+class RecordingOut(Schema):
+    state: str = Field(description="recording, sealed, failed or pruned")
+    sha256: str = Field(description="of the asciicast; empty while it is recorded")
 
 
 class SessionOut(Schema):
@@ -65,7 +77,7 @@ class SessionOut(Schema):
     viewers: int
     bytes_in: int
     bytes_out: int
-    recording: None = Field(None, description="sessions are not recorded yet")
+    recording: RecordingOut | None = Field(description="null: it was not recorded")
 
 
 class SessionPage(Schema):
@@ -84,17 +96,18 @@ def open_(request: HttpRequest, body: SessionIn) -> Any:
         login=body.login,
         node=terminals.node,
         address=caller.address,
+        proof=caller.proof,
         is_online=terminals.is_online,
         stated_reason=body.reason,
     )
-    web_login = None if "Authorization" in request.headers else request.session.session_key
-    ticket = terminals.start(session, cols=body.cols, rows=body.rows, web_login=web_login)
+    ticket = terminals.start(session, cols=body.cols, rows=body.rows, basis=caller.basis)
     return 201, {"id": session.id, **_attachable(request, session, ticket)}
 
 
 @router.get("", response=SessionPage, summary="List terminal sessions, newest first")
 def list_sessions(request: HttpRequest, paging: Query[Paging], live: bool | None = None, mine: bool = False) -> Any:
-    """Your own; all of them for admins and auditors, unless they ask for `mine`."""
+    """Your own, and live ones that you may watch, by a capability `observe` or an invitation; all of them for admins
+    and auditors. `mine`: your own alone."""
     caller = caller_of(request)
     rows = _visible(caller)
     if live is not None:
@@ -106,14 +119,14 @@ def list_sessions(request: HttpRequest, paging: Query[Paging], live: bool | None
 
 @router.get("/{session_id}", response=SessionOut, summary="One terminal session")
 def read_session(request: HttpRequest, session_id: UUID) -> Any:
-    return _shown([_find(caller_of(request), session_id)])[0]
+    return _shown([find_session(caller_of(request), session_id)])[0]
 
 
 @router.delete("/{session_id}", response={204: None}, summary="End a terminal session")
 def end(request: HttpRequest, session_id: UUID) -> Any:
     """Its owner or an admin. The terminal closes at once."""
     caller = caller_of(request)
-    session = _find(caller, session_id)
+    session = find_session(caller, session_id)
     is_owner = session.person_id == caller.person.pk
     if not is_owner and not caller.is_admin:
         raise NotAllowed("only its owner or an admin may end a terminal session")
@@ -123,19 +136,46 @@ def end(request: HttpRequest, session_id: UUID) -> Any:
     return 204, None
 
 
-@router.post("/{session_id}/tickets", response=TicketOut, summary="A ticket to attach to a live terminal")
+@router.post(
+    "/{session_id}/tickets",
+    auth=anybody(Scope.SESSIONS),
+    response=TicketOut,
+    summary="A ticket to attach to a live terminal",
+)
 def make_ticket(request: HttpRequest, session_id: UUID, body: TicketIn) -> Any:
-    """Its owner only: after a reload, in another window, from another browser."""
-    caller = caller_of(request)
-    session = _find(caller, session_id)
-    if session.person_id != caller.person.pk:
-        raise NotAllowed("only its owner may attach to this terminal")
+    """Its owner: after a reload, in another window, from another browser. Who was invited, or was let in by a link
+    (with the `admission`; a guest has no login beside it). Who may `observe` there, to watch."""
+    visitor = visitor_of(request)
+    if body.admission is not None:
+        check_guessing(visitor.address)
+        session, seat = _admitted(visitor, session_id, body)
+    elif isinstance(visitor, Caller):
+        session = find_session(visitor, session_id)
+        seat = find_seat(visitor.person, session, wants_to_drive=body.role is Role.DRIVER, basis=visitor.basis)
+        _check_attachable(visitor, session)
+    else:
+        raise AuthenticationError
+    if isinstance(visitor, Caller):
+        require_second_factor(visitor.person, session.host, visitor.proof)
+    ticket = live.current().mint(session=session.id, seat=seat, role=body.role)
+    return _attachable(request, session, ticket)
+
+
+def _admitted(visitor: Caller | Stranger, session_id: UUID, body: TicketIn) -> tuple[Session, Seat]:
+    terminals = live.current()
+    seat = terminals.call(lambda: terminals.reception.seat_of(body.admission or "", session_id))
+    if seat.basis.person != visitor.basis.person:
+        raise NotFound("this admission is somebody else's; open the link again")
+    check_may_drive(seat, body.role is Role.DRIVER)
+    return Session.objects.select_related("host").get(pk=session_id), seat
+
+
+def _check_attachable(caller: Caller, session: Session) -> None:
     if not session.has_terminal:
         raise Conflict("there is nothing to see of this session: it has no terminal")
-    if session.ended_at is not None and not _may_look_back(caller, session):
+    is_over = session.ended_at is not None
+    if is_over and (session.person_id != caller.person.pk or not _may_look_back(caller, session)):
         raise Conflict(f"this terminal has ended: {session.reason}")
-    ticket = live.current().mint(session=session.id, person=caller.person.username, role=body.role)
-    return _attachable(request, session, ticket)
 
 
 def _may_look_back(caller: Caller, session: Session) -> bool:
@@ -153,16 +193,17 @@ def _may_look_back(caller: Caller, session: Session) -> bool:
 
 
 def _visible(caller: Caller) -> QuerySet[Session]:
-    rows = Session.objects.select_related("person", "host")
+    rows = Session.objects.select_related("person", "host", "recording")
     if caller.is_admin or caller.person.is_auditor:
         return rows
-    return rows.filter(person=caller.person)
+    return rows.filter(Q(person=caller.person) | observable(caller.person, caller.address) | invited_to(caller.person))
 
 
-def _find(caller: Caller, session_id: UUID) -> Session:
+def find_session(caller: Caller, session_id: UUID) -> Session:
+    """One that the caller may know of. NotFound otherwise."""
     session = _visible(caller).filter(pk=session_id).first()
     if session is None:
-        raise NotFound("there is no such terminal session of yours")
+        raise NotFound("there is no such terminal session that you may see")
     return session
 
 
@@ -176,7 +217,7 @@ def _shown(rows: Sequence[Session]) -> list[dict[str, Any]]:
 
 
 def _as_dict(row: Session) -> dict[str, Any]:
-    terminal = live.find(row.id)
+    terminal, recording = live.find(row.id), getattr(row, "recording", None)
     return {
         "id": row.id,
         "person": row.person.username,
@@ -191,4 +232,5 @@ def _as_dict(row: Session) -> dict[str, Any]:
         "viewers": len(terminal.viewers) if terminal else 0,
         "bytes_in": terminal.input_offset if terminal else row.bytes_in,
         "bytes_out": terminal.history.head if terminal else row.bytes_out,
+        "recording": {"state": recording.state, "sha256": recording.sha256} if recording else None,
     }

@@ -1,19 +1,26 @@
-"""One's own account: who one is here, the password, SSH keys, API tokens."""
+"""One's own account: who one is here, the password, second factors, logins, SSH keys, API tokens."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from allauth.mfa import app_settings as mfa
+from allauth.mfa.models import Authenticator
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from terminals.api_tokens import create_api_token, refuse, revoke_api_token
+from terminals.login_store import web_login
 from terminals.models import ApiToken
 from terminals.pages import ways
+from terminals.pages.browsers import browser_name
+from terminals.pages.factors import passkeys_here
 from terminals.pages.forms import ApiTokenForm, PublicKeyForm
 from terminals.pages.frame import refusal_shown, show
 from terminals.pages.guards import PersonRequest, actor_of, people
+from tunnels import clock
 
 
 @people
@@ -53,7 +60,7 @@ def show_account(
     key_form: PublicKeyForm | None = None,
 ) -> HttpResponse:
     """The page with those of its forms that were sent as they were filled in, and `secret` for this once."""
-    now = timezone.now()
+    now = clock.now()
     context = {
         "section": "account",
         "form": form or ApiTokenForm(),
@@ -62,6 +69,26 @@ def show_account(
         "tokens": [(token, refuse(token, now)) for token in request.user.api_tokens.select_related("person")],
         "key_form": key_form or PublicKeyForm(),
         "keys": list(request.user.keys.all()),
+        **_factors(request),
+        "logins": [
+            (login, browser_name(login.browser), login.login == web_login(request))
+            for login in request.user.web_logins.filter(expire_date__gt=now)
+        ],
         "ways": ways.from_here(request.user, address=request.META["REMOTE_ADDR"]),
     }
     return show(request, "account/index.html", context)
+
+
+def _factors(request: PersonRequest) -> dict[str, Any]:
+    """What of the person's second factors is shown, none of their secrets."""
+    rows = list(Authenticator.objects.filter(user=request.user).order_by("created_at"))
+    by_type = {row.type: row for row in rows}
+    codes = by_type.get(Authenticator.Type.RECOVERY_CODES)
+    return {
+        "app": by_type.get(Authenticator.Type.TOTP),
+        "has_app": Authenticator.Type.TOTP in by_type,
+        "passkeys": [row for row in rows if row.type == Authenticator.Type.WEBAUTHN],
+        "codes": codes,
+        "codes_left": mfa.RECOVERY_CODE_COUNT - codes.data["used_mask"].bit_count() if codes else 0,
+        **passkeys_here(request),
+    }

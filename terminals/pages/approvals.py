@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST, require_safe
 
 from terminals.access import Capability
 from terminals.grants import create_grant
 from terminals.pages import live
-from terminals.pages.frame import refusal_shown
+from terminals.pages.frame import attempt
 from terminals.pages.guards import PersonRequest, actor_of, admins
 from terminals.presence import presence
+from terminals.second_factor import set_second_factor
 from tunnels.acts import together
 from tunnels.enrollment import approve_enrollment, reject_enrollment
 from tunnels.hosts import change_login, rename_host, revoke_host
@@ -31,7 +30,7 @@ MAX_PAST = 50
 def approvals(request: PersonRequest) -> HttpResponse:
     # The oldest first: a new request appears below the others and moves nothing under the mouse.
     waiting = [(str(host.pk), _waiting(host)) for host in Host.objects.pending().order_by("requested_at")]
-    approved = Host.objects.approved().with_presence().order_by("name")
+    approved = Host.objects.approved().with_presence().select_related("second_factor_rule").order_by("name")
     past = Host.objects.filter(state__in=(State.REJECTED, State.REVOKED)).order_by("-decided_at")[:MAX_PAST]
     lists = {
         "waiting_machines": live.items(request, "approvals/waiting.html", waiting),
@@ -61,14 +60,16 @@ def approve(request: PersonRequest, host_id: UUID) -> HttpResponse:
                 )
 
     done = f"{host.name} is approved" + (f", and you have a terminal there as {login}." if wants_grant else ".")
-    return _do(request, approve_with_grant, done)
+    return attempt(request, "approvals", approve_with_grant, done)
 
 
 @admins
 @require_POST
 def reject(request: PersonRequest, host_id: UUID) -> HttpResponse:
     host = _host(host_id)
-    return _do(request, lambda: reject_enrollment(host=host, actor=actor_of(request)), f"{host.name} is rejected.")
+    return attempt(
+        request, "approvals", lambda: reject_enrollment(host=host, actor=actor_of(request)), f"{host.name} is rejected."
+    )
 
 
 @admins
@@ -76,7 +77,7 @@ def reject(request: PersonRequest, host_id: UUID) -> HttpResponse:
 def revoke(request: PersonRequest, host_id: UUID) -> HttpResponse:
     host = _host(host_id)
     done = f"{host.name} is revoked: its tunnel and its sessions end."
-    return _do(request, lambda: revoke_host(host=host, actor=actor_of(request)), done)
+    return attempt(request, "approvals", lambda: revoke_host(host=host, actor=actor_of(request)), done)
 
 
 @admins
@@ -84,7 +85,7 @@ def revoke(request: PersonRequest, host_id: UUID) -> HttpResponse:
 def rename(request: PersonRequest, host_id: UUID) -> HttpResponse:
     host, name = _host(host_id), request.POST.get("name", "").strip()
     done = f"{host.name} is called {name} now."
-    return _do(request, lambda: rename_host(host=host, name=name, actor=actor_of(request)), done)
+    return attempt(request, "approvals", lambda: rename_host(host=host, name=name, actor=actor_of(request)), done)
 
 
 @admins
@@ -92,14 +93,17 @@ def rename(request: PersonRequest, host_id: UUID) -> HttpResponse:
 def set_login(request: PersonRequest, host_id: UUID) -> HttpResponse:
     host, login = _host(host_id), request.POST.get("login", "").strip()
     done = f"The default login of {host.name} is {login} now."
-    return _do(request, lambda: change_login(host=host, login=login, actor=actor_of(request)), done)
+    return attempt(request, "approvals", lambda: change_login(host=host, login=login, actor=actor_of(request)), done)
 
 
-def _do(request: PersonRequest, what: Callable[[], object], done: str) -> HttpResponse:
-    with refusal_shown(request):
-        what()
-        messages.success(request, done)
-    return redirect("approvals")
+@admins
+@require_POST
+def set_factor(request: PersonRequest, host_id: UUID) -> HttpResponse:
+    host, required = _host(host_id), "required" in request.POST
+    done = f"On {host.name} a second factor is {'required now' if required else 'not required any more'}."
+    return attempt(
+        request, "approvals", lambda: set_second_factor(host=host, required=required, actor=actor_of(request)), done
+    )
 
 
 def _host(host_id: UUID) -> Host:

@@ -75,7 +75,8 @@ def gateway_known_hosts() -> list[str]:
 
 
 def trust() -> str:
-    return f"echo 'cert-authority {keystore.authority_line()}' >> ~/.ssh/authorized_keys"
+    lines = "\\n".join(f"cert-authority {line}" for line in keystore.authority_lines())
+    return f"printf '{lines}\\n' >> ~/.ssh/authorized_keys"
 
 
 def for_host(host: Host) -> list[Step]:

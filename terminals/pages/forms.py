@@ -14,8 +14,12 @@ from terminals.api_tokens import MEANING, Scope
 from terminals.durations import duration_text
 from terminals.grants import parse_tag
 from terminals.limits import GrantLimits
-from terminals.models import Person
+from terminals.models import Person, Session
 from terminals.pages.times import DurationField, MomentField
+from terminals.replay.search import MAX_QUERY
+from terminals.session_log import RECORDED
+from terminals.webhooks.news import Kind
+from terminals.webhooks.targets import MAX_URL
 from tunnels.audit import Event
 from tunnels.keys import MAX_KEY_LINE, is_private
 from tunnels.models import Host
@@ -189,6 +193,44 @@ class PublicKeyForm(forms.Form):
         """A form that is shown again repeats what was typed; a private key never."""
         if is_private(self["line"].value() or ""):
             self.data = {}
+
+
+class WebhookEventsForm(forms.Form):
+    events = forms.MultipleChoiceField(
+        label="Tell it of",
+        choices=[(kind.value, kind.value) for kind in Kind],
+        initial=[kind.value for kind in Kind],
+        widget=forms.CheckboxSelectMultiple,
+    )
+
+
+class WebhookForm(WebhookEventsForm):
+    name = forms.CharField(max_length=64, widget=text(placeholder="chat of the night shift"))
+    url = forms.CharField(
+        max_length=MAX_URL, label="URL", widget=text(inputmode="url", placeholder="https://chat.example/hooks/…")
+    )
+    allows_private = forms.BooleanField(
+        required=False,
+        label="It may lead to private networks and to this machine",
+        help_text="And there to plain http. Whoever receives it then stands where the broker stands.",
+    )
+
+
+class SessionFilterForm(forms.Form):
+    q = forms.CharField(
+        required=False,
+        max_length=MAX_QUERY,
+        label="Text shown",
+        widget=text(type="search", placeholder="in recordings"),
+    )
+    person = forms.CharField(required=False, max_length=64, widget=text())
+    host = forms.CharField(required=False, max_length=63, widget=text())
+    way = forms.ChoiceField(required=False, choices=[("", "any"), *((way.value, way.value) for way in Session.Way)])
+    recorded = forms.ChoiceField(
+        required=False, label="Recording", choices=[("", "any"), *((state, state) for state in RECORDED)]
+    )
+    since = MomentField(looks_back=True, widget=text(placeholder="7d"))
+    until = MomentField(looks_back=True, widget=text(placeholder="now"))
 
 
 class AuditFilterForm(forms.Form):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
 from terminals.pages.guards import PersonRequest
 from tunnels.errors import NotFound, Refused
@@ -39,6 +39,14 @@ def refusal_shown(request: PersonRequest, form: forms.Form | None = None) -> Ite
             messages.error(request, sentence(str(refused)))
         else:
             form.add_error(None, sentence(str(refused)))
+
+
+def attempt(request: PersonRequest, page: str, change: Callable[[], object], done: str) -> HttpResponse:
+    """Back to `page`, which says that it is `done`, or why it is not."""
+    with refusal_shown(request):
+        change()
+        messages.success(request, done)
+    return redirect(page)
 
 
 def sentence(message: str) -> str:

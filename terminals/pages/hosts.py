@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from terminals import access
@@ -19,6 +18,7 @@ from terminals.models import Grant, Person
 from terminals.pages import commands, live, ways
 from terminals.pages.frame import refusal_shown, surroundings
 from terminals.pages.guards import PersonRequest, people
+from terminals.pages.invited import shared_with_you
 from terminals.pages.open_terminals import open_terminals, terminal_url
 from terminals.presence import Presence, presence
 from terminals.reachable import (
@@ -31,6 +31,8 @@ from terminals.reachable import (
     reachable_hosts,
     rights_on,
 )
+from terminals.second_factor import required_of
+from tunnels import clock
 from tunnels.keys import parse_public_key
 from tunnels.models import Host, HostTag
 
@@ -79,6 +81,7 @@ def hosts(request: PersonRequest) -> HttpResponse:
     context = {"section": "hosts", "any_hosts": bool(rows)}
     lists = {
         "open_terminals": open_terminals(request),
+        "shared_terminals": shared_with_you(request),
         "hosts": shown if rows else [],
         "chips": live.items(request, "hosts/chip.html", [(term, {"term": term}) for term in sorted(chips)]),
         "nothing": [] if rows else shown,
@@ -107,6 +110,7 @@ def host(request: PersonRequest, name: str) -> HttpResponse:
         "ways": ways.to_host(request.user, found, rights),
         "has_key": request.user.keys.exists(),
         "steps": commands.for_host(found),
+        "needs_factor": required_of(request.user.pk, found.pk),
     }
     return live.answer(request, "hosts/detail.html", "hosts/detail_region.html", lists, context)
 
@@ -139,7 +143,7 @@ def _grouped(rights: Iterable[Right]) -> list[tuple[str, str]]:
 
 def _grants_on(person: Person, host: Host, address: str) -> list[Grant]:
     """The grants by which the person may reach the host from here, now."""
-    who, where, now = person_facts(person), access.client_address(address), timezone.now()
+    who, where, now = person_facts(person), access.client_address(address), clock.now()
     what = host_facts(host)
     grants = Grant.objects.of(person).select_related("person", "group").order_by("id")
     facts = [(grant, grant_facts(grant)) for grant in grants]

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from terminals.access import Capability
+from terminals.pages.factors import asks_for_factor
 from terminals.pages.frame import refusal_shown, sentence
 from terminals.pages.guards import PersonRequest, people
 from terminals.preferences import preferences_of
@@ -28,6 +29,8 @@ def terminal(request: PersonRequest, name: str) -> HttpResponse:
     )
     if not decision.allowed:
         raise PermissionDenied(sentence(decision.reason))
+    if (way := asks_for_factor(request, host)) is not None:
+        return way
     context = {"host": host.name, "login": login, "preferences": preferences_of(request.user).dict()}
     return render(request, "terminals/terminal.html", context)
 

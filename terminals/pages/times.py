@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django import forms
-from django.utils import timezone
 
 from terminals.durations import parse_duration
 from terminals.moments import check_moment
 from terminals.pages.frame import sentence
+from tunnels import clock
 from tunnels.errors import Invalid
 
 
@@ -36,7 +36,7 @@ class MomentField(forms.CharField):
             return None
         try:
             if (seconds := parse_duration(text)) is not None:
-                return timezone.now() + self._sign * timedelta(seconds=seconds)
+                return clock.now() + self._sign * timedelta(seconds=seconds)
             moment = datetime.fromisoformat(text)
         except (ValueError, OverflowError) as error:
             raise forms.ValidationError("Write a duration such as 8h, or a time such as 2026-01-31T18:00Z.") from error

@@ -7,13 +7,13 @@ from datetime import datetime
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from terminals.pages import commands
 from terminals.pages.forms import EnrollmentTokenForm
 from terminals.pages.frame import refusal_shown, show
 from terminals.pages.guards import PersonRequest, actor_of, admins
+from tunnels import clock
 from tunnels.models import EnrollmentToken
 from tunnels.tokens import create_enrollment_token, revoke_enrollment_token
 
@@ -68,7 +68,7 @@ def _shown_once(request: PersonRequest, token: EnrollmentToken, secret: str) -> 
 
 def _list(request: PersonRequest, form: EnrollmentTokenForm) -> HttpResponse:
     held = list(EnrollmentToken.objects.all()[:MAX_SHOWN])
-    now = timezone.now()
+    now = clock.now()
     rows = [(token, _state(token, now)) for token in held]
     return show(request, "approvals/tokens.html", {"section": "approvals", "form": form, "rows": rows})
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 import structlog
 from channels.db import database_sync_to_async
+from django.conf import settings
 
 from terminals.access import Capability
 from terminals.call import Call
@@ -18,7 +19,6 @@ from terminals.grants import limits_of
 from terminals.limits import GrantLimits
 from terminals.models import Session
 from terminals.protocol import MAX_SIZE
-from terminals.recheck import Watched
 from terminals.sessions import open_session
 from terminals.shell import Program
 from terminals.ssh.as_command import AsCommand
@@ -100,7 +100,7 @@ class BrokeredChannel(asyncssh.SSHServerSession[bytes]):
         term, (cols, rows), modes = self._pty
         terminal = self._visitor.desk.terminals.begin(
             row,
-            Watched(row.pk, capability=capability),
+            self._visitor.watched(row, capability),
             limits,
             cols=cols,
             rows=rows,
@@ -109,7 +109,8 @@ class BrokeredChannel(asyncssh.SSHServerSession[bytes]):
         if self._is_lost:
             terminal.end(End("the client went away"))
             return
-        self._running = AsTerminal(terminal, self._channel, self._feed)
+        page = f"{settings.BROKERD.portal_url}/sessions/{row.pk}/"
+        self._running = AsTerminal(terminal, self._channel, self._feed, page=page)
         self._feed()
 
     async def _run_command(self, run: str | None, subsystem: str | None) -> None:
@@ -118,7 +119,7 @@ class BrokeredChannel(asyncssh.SSHServerSession[bytes]):
         desk = self._visitor.desk
         running = AsCommand(row, self._channel, self._feed, run=run, subsystem=subsystem, env=self._env())
         self._running = running
-        desk.held.hold(row, capability, limits, running.command)
+        desk.held.hold(row, self._visitor.watched(row, capability), limits, running.command)
         if self._is_lost:
             running.leave()
             return
@@ -144,6 +145,7 @@ class BrokeredChannel(asyncssh.SSHServerSession[bytes]):
                 login=self._target.login,
                 node=desk.held.node,
                 address=visitor.address,
+                proof=visitor.proof,
                 is_online=desk.held.is_online,
                 way=Session.Way.SSH,
                 capability=capability,

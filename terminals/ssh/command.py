@@ -93,10 +93,15 @@ class Command(asyncssh.SSHClientSession[bytes]):
             self._outlet.resume()
 
     def exit_status_received(self, status: int) -> None:
-        self.exit = Exit(status)
+        self._exited(Exit(status))
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
-        self.exit = Exit(None, signal, core_dumped, msg)
+        self._exited(Exit(None, signal, core_dumped, msg))
+
+    def _exited(self, how: Exit) -> None:
+        # What we ended exits as well. The person is told our reason, not that.
+        if not self.closed.done():
+            self.exit = how
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.over.done():

@@ -62,7 +62,7 @@ class PeopleDesk:
         """Turn away people whose key or account is gone. Runs at each change and regularly, after the keyring."""
         for visitor in list(self._visitors):
             if not self.keyring.still_has(visitor.key):
-                visitor.turn_away("this key was removed, or its account disabled")
+                visitor.see_off("this key was removed, or its account disabled")
 
     async def close(self) -> None:
         for visitor in list(self._visitors):

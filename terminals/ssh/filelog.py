@@ -9,10 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from channels.db import database_sync_to_async
 
 from terminals.sessions import note_transfers
 from terminals.ssh.sftp import File, TooMuch, Transfers
+from tunnels import spool
 
 MOST_WAITING = 256
 """Files not written down yet, at which the client has to wait."""
@@ -73,7 +73,7 @@ class FileLog:
         files, self._waiting = self._waiting, []
         try:
             if files:
-                await database_sync_to_async(note_transfers)(session_id=self._session, files=files)
+                await spool.keep(note_transfers, session_id=self._session, files=files)
         except Exception:
             log.exception("transfers not written", session=str(self._session), files=files)
         self._changed()

@@ -7,6 +7,7 @@ which host, since when and how much, and ends it when the grant goes.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import asyncssh
 from channels.db import database_sync_to_async
@@ -20,17 +21,21 @@ from terminals.ssh.held import Held
 from tunnels.errors import Refused
 from tunnels.splice import WINDOW, End, Splice
 
+if TYPE_CHECKING:
+    from terminals.ssh.visitor import Visitor
+
 OPEN_TIMEOUT_S = 15
 
 
-async def open_way(held: Held, person: Person, name: str, port: int, *, address: str) -> End:
+async def open_way(visitor: Visitor, name: str, port: int) -> End:
     """The person's end of a way to that place, open at the host's. asyncssh.ChannelOpenError says why not."""
+    held, person = visitor.desk.held, await visitor.person()
     try:
-        row, limits = await database_sync_to_async(_decide)(held, person, name, port, address)
+        row, limits = await database_sync_to_async(_decide)(visitor, person, name, port)
     except Refused as refusal:
         raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, str(refusal)) from refusal
     splice = Splice()
-    held.hold(row, Capability.FORWARD, limits, splice)
+    held.hold(row, visitor.watched(row, Capability.FORWARD), limits, splice)
     try:
         await _reach(held, row, splice)
     except asyncssh.ChannelOpenError as error:
@@ -42,9 +47,18 @@ async def open_way(held: Held, person: Person, name: str, port: int, *, address:
     return splice.person
 
 
-def _decide(held: Held, person: Person, name: str, port: int, address: str) -> tuple[Session, GrantLimits]:
+def _decide(visitor: Visitor, person: Person, name: str, port: int) -> tuple[Session, GrantLimits]:
+    held = visitor.desk.held
     held.check_room(person.username)
-    row = open_forward(person=person, name=name, port=port, node=held.node, address=address, is_online=held.is_online)
+    row = open_forward(
+        person=person,
+        name=name,
+        port=port,
+        node=held.node,
+        address=visitor.address,
+        proof=visitor.proof,
+        is_online=held.is_online,
+    )
     return row, limits_of(row.grant)
 
 

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
 from channels.db import database_sync_to_async
 
-from terminals.access import Capability
 from terminals.limits import Clocks, GrantLimits, Limits
 from terminals.models import Session
-from terminals.recheck import Watched, judge
+from terminals.recheck import Standing, Watched, judge
 from terminals.sessions import end_session
+from tunnels import spool
 from tunnels.errors import TooMany
 from tunnels.registry import LiveTunnel, TunnelRegistry
 
@@ -90,12 +91,15 @@ class Held:
         if len(self._entries) >= MAX_OF_NODE or of_person >= MAX_OF_PERSON:
             raise TooMany("too much is open over SSH; close something", 10)
 
-    def hold(self, row: Session, capability: Capability, limits: GrantLimits, thing: Open) -> None:
+    def hold(self, row: Session, watched: Watched, limits: GrantLimits, thing: Open) -> None:
         """From the act that opened it to its written end."""
-        watched = Watched(row.pk, capability=capability)
         entry = _Entry(watched, row.person.username, self._limits.tightened(limits), thing)
         self._entries[row.pk] = entry
-        task = asyncio.get_running_loop().create_task(self._life(entry))
+        self._own(self._life(entry))
+        self._own(self._look_again(watched))
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -104,8 +108,12 @@ class Held:
         session = entry.watched.session
         try:
             reason = await entry.thing.closed
-            await database_sync_to_async(end_session)(
-                session_id=session, reason=reason, bytes_in=entry.thing.bytes_in, bytes_out=entry.thing.bytes_out
+            await spool.keep(
+                end_session,
+                session_id=session,
+                reason=reason,
+                bytes_in=entry.thing.bytes_in,
+                bytes_out=entry.thing.bytes_out,
             )
         except Exception:
             log.exception("end of session not written", session=str(session), person=entry.person)
@@ -117,7 +125,16 @@ class Held:
         """Close those that may not go on. Runs at each change and regularly."""
         if not self._entries:
             return
-        standing = await database_sync_to_async(judge)([entry.watched for entry in self._entries.values()])
+        self._enforce(await database_sync_to_async(judge)([entry.watched for entry in self._entries.values()]))
+
+    async def _look_again(self, watched: Watched) -> None:
+        """A change between the decision to open it and now found no such thing: decide once more, for this one."""
+        try:
+            self._enforce(await database_sync_to_async(judge)([watched]))
+        except Exception:
+            log.exception("new session not looked at again", session=str(watched.session))  # the next round will
+
+    def _enforce(self, standing: Standing) -> None:
         for session, end in standing.ends.items():
             if entry := self._entries.get(session):
                 entry.thing.close(end.reason)

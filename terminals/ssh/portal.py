@@ -9,6 +9,8 @@ import structlog
 from channels.db import database_sync_to_async
 
 from terminals.ssh.listing import listing
+from tunnels.database import needed
+from tunnels.errors import DatabaseAway
 
 if TYPE_CHECKING:
     from terminals.ssh.visitor import Visitor
@@ -44,7 +46,11 @@ class PortalChannel(asyncssh.SSHServerSession[bytes]):
 
     async def _list(self) -> None:
         try:
-            text = await database_sync_to_async(listing)(await self._visitor.person(), address=self._visitor.address)
+            with needed():
+                person = await self._visitor.person()
+                text = await database_sync_to_async(listing)(person, address=self._visitor.address)
+        except DatabaseAway as away:
+            text = f"{away}\n"
         except Exception:
             log.exception("listing failed", person=self._visitor.key.person)
             text = "The broker failed; its log says why.\n"

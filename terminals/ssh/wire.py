@@ -10,6 +10,7 @@ from typing import Any
 import asyncssh
 
 from terminals.protocol import Close
+from terminals.ssh.notices import Notices
 from tunnels.outlet import Outlet
 
 LOST = 255
@@ -17,7 +18,10 @@ LOST = 255
 
 
 class ChannelWire:
-    """Satisfies `terminals.viewer.Wire`. `taken` is called after output was written: the client shows it by itself."""
+    """Satisfies `terminals.viewer.Wire`. `taken` is called after output was written: the client shows it by itself.
+
+    `role_changed` is called with the input offset from which on the driver's input counts. `page` is the session's.
+    """
 
     def __init__(
         self,
@@ -25,6 +29,8 @@ class ChannelWire:
         *,
         taken: Callable[[], None],
         input_acknowledged: Callable[[int], None],
+        role_changed: Callable[[int], None],
+        page: str,
     ) -> None:
         self.on_writable: Callable[[], object] | None = None
         self.outlet = Outlet(channel, self._changed)
@@ -32,6 +38,8 @@ class ChannelWire:
         self._loop = asyncio.get_running_loop()
         self._taken = taken
         self._input_acknowledged = input_acknowledged
+        self._role_changed = role_changed
+        self._notices = Notices(page)
         self._exit: dict[str, Any] = {}
         self._is_taking = False
 
@@ -58,6 +66,13 @@ class ChannelWire:
                 self._say(f"this terminal ends in {message['in_s']} s: {message['kind']} limit")
             case "notice":
                 self._say(message["text"])
+            case "viewers":
+                for line in self._notices.of_company(message):
+                    self._say(line)
+            case "role":
+                if message["role"] == "driver":
+                    self._say("the keyboard is yours again")
+                self._role_changed(message["input_offset"])
             case "exit":
                 self._exit = message
 

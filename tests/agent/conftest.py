@@ -53,7 +53,7 @@ async def shell(gateway: Gateway, sessions: Sessions) -> AsyncIterator[Gateway]:
     """A gateway with one live tunnel, at whose other end is a login shell."""
     key = asyncssh.generate_private_key("ssh-ed25519")
     host_key = asyncssh.generate_private_key("ssh-ed25519")
-    guard = BrokersGuard(line_of(gateway.authority), own_account().login)
+    guard = BrokersGuard(lambda: [line_of(gateway.authority)], own_account().login)
     service = LoginShell(host_key, guard, sessions)
     up = asyncio.Event()
     holding = asyncio.create_task(hold_tunnel(broker_of(gateway), key, service, pace=QUICK, on_up=up.set))

@@ -48,6 +48,36 @@ async def joined(gateway: Gateway, **changes: object) -> asyncssh.SSHClientProce
     return await conn.create_process(**PTY, window=64 * 1024)
 
 
+async def let_in(user: User, gateway: Gateway, key: str = "y", may: str = "") -> asyncssh.SSHClientProcess[bytes]:
+    """Somebody who asked, and was answered with this key of the menu; `may` is what the user is told they may do."""
+    alice = await joined(gateway)
+    await user.sees("wants in")
+    user.type(f"{ESCAPE}{key}")
+    await user.sees(f"{may} is here now".strip())
+    return alice
+
+
+async def both_are_let_in(user: User, key: str) -> None:
+    """Two who asked at once, one after the other."""
+    for words, answer in (("wants in", ""), ("wants in", f"{ESCAPE}{key}"), ("is here now", f"{ESCAPE}{key}")):
+        await user.sees(words)
+        user.type(answer)
+    await user.sees("is here now")
+
+
+async def only_watches(viewer: asyncssh.SSHClientProcess[bytes], user: User) -> None:
+    viewer.stdin.write(b"echo in''truder\r")
+    user.type("echo us''er\r")
+    assert b"intruder" not in await read_until(viewer, b"user\r\n")
+
+
+async def has_a_shell(gateway: Gateway) -> None:
+    """Of one's own: nothing is shared."""
+    alice = await joined(gateway)
+    alice.stdin.write(b"echo my-''own\r")
+    await read_until(alice, b"my-own")
+
+
 async def test_who_joins_is_named_asked_for_and_shown_the_same_terminal(
     agent: Running, portal: Portal, gateway: Gateway, state_dir: Path
 ) -> None:
@@ -77,13 +107,8 @@ async def test_who_joins_is_named_asked_for_and_shown_the_same_terminal(
 async def test_only_watching(agent: Running, portal: Portal, gateway: Gateway, state_dir: Path) -> None:
     with User(portal.url, state_dir) as user:
         await shared(user)
-        alice = await joined(gateway)
-        await user.sees("wants in")
-        user.type(f"{ESCAPE}w")
-        await user.sees("(watches) is here now")
-        alice.stdin.write(b"echo in''truder\r")
-        user.type("echo us''er\r")
-        assert b"intruder" not in await read_until(alice, b"user\r\n")
+        alice = await let_in(user, gateway, "w", "(watches)")
+        await only_watches(alice, user)
 
 
 async def test_a_share_that_is_read_only_lets_nobody_type(
@@ -91,13 +116,8 @@ async def test_a_share_that_is_read_only_lets_nobody_type(
 ) -> None:
     with User(portal.url, state_dir, "--read-only") as user:
         await shared(user)
-        alice = await joined(gateway)
-        await user.sees("wants in")
-        user.type(f"{ESCAPE}y")
-        await user.sees("(watches) is here now")
-        alice.stdin.write(b"echo in''truder\r")
-        user.type("echo us''er\r")
-        assert b"intruder" not in await read_until(alice, b"user\r\n")
+        alice = await let_in(user, gateway, "y", "(watches)")
+        await only_watches(alice, user)
 
 
 async def test_refused_and_removed(agent: Running, portal: Portal, gateway: Gateway, state_dir: Path) -> None:
@@ -110,10 +130,7 @@ async def test_refused_and_removed(agent: Running, portal: Portal, gateway: Gate
         assert (await alice.wait()).exit_status == 1
         user.type("secret\r")
         alice, bob = await joined(gateway), await joined(gateway)
-        for words, key in (("wants in", ""), ("wants in", f"{ESCAPE}y"), ("is here now", f"{ESCAPE}y")):
-            await user.sees(words)
-            user.type(key)
-        await user.sees("is here now")
+        await both_are_let_in(user, "y")
         user.type(f"{ESCAPE}l")
         await user.sees("1 alice/session-1 (types), 2 alice/session-1 (types)")
         user.type(f"{ESCAPE}1")
@@ -140,10 +157,7 @@ async def test_the_key_for_the_menu_can_be_typed(agent: Running, portal: Portal,
 async def test_the_window_is_the_users(agent: Running, portal: Portal, gateway: Gateway, state_dir: Path) -> None:
     with User(portal.url, state_dir) as user:
         await shared(user)
-        alice = await joined(gateway)
-        await user.sees("wants in")
-        user.type(f"{ESCAPE}y")
-        await user.sees("is here now")
+        alice = await let_in(user, gateway)
         alice.change_terminal_size(10, 10)
         user.resize(30, 100)
         user.type("sleep 0.3; stty size\r")
@@ -156,10 +170,7 @@ async def test_a_joiner_who_does_not_read_holds_nobody_up(
     with User(portal.url, state_dir) as user:
         await shared(user)
         slow, quick = await joined(gateway), await joined(gateway)
-        for words, key in (("wants in", ""), ("wants in", f"{ESCAPE}w"), ("is here now", f"{ESCAPE}w")):
-            await user.sees(words)
-            user.type(key)
-        await user.sees("is here now")
+        await both_are_let_in(user, "w")
         slow.channel.pause_reading()
         begun = time.monotonic()
         user.type("head -c 1500000 /dev/zero | tr '\\0' x; echo; echo do''ne\r")
@@ -196,10 +207,7 @@ async def test_an_agent_of_its_own_serves_that_terminal_and_nothing_else(
     with User(portal.url, state_dir) as user:
         await shared(user)
         await gateway.up()
-        alice = await joined(gateway)
-        await user.sees("wants in")
-        user.type(f"{ESCAPE}y")
-        await user.sees("is here now")
+        alice = await let_in(user, gateway)
         alice.stdin.write(b"echo fr''om-alice\r")
         await user.sees("from-alice")
         async with await gateway.log_in() as conn:
@@ -217,9 +225,7 @@ async def test_without_a_share_a_shell_is_a_shell_again(
         await shared(user)
         user.type("exit\r")
         await user.ended()
-    alice = await joined(gateway)
-    alice.stdin.write(b"echo my-''own\r")
-    await read_until(alice, b"my-own")
+    await has_a_shell(gateway)
 
 
 async def test_an_agent_that_goes_away_and_comes_back(portal: Portal, gateway: Gateway, state_dir: Path) -> None:
@@ -267,10 +273,7 @@ async def test_who_may_type_cannot_answer_for_the_user(
 ) -> None:
     with User(portal.url, state_dir) as user:
         await shared(user)
-        alice = await joined(gateway)
-        await user.sees("wants in")
-        user.type(f"{ESCAPE}y")
-        await user.sees("is here now")
+        alice = await let_in(user, gateway)
         bob = await joined(gateway)
         await user.sees("wants in")
         alice.stdin.write(f"{ESCAPE}y\r".encode())
@@ -309,13 +312,8 @@ async def test_read_only_agent_has_nothing_but_what_is_shared(
                 await conn.start_sftp_client()
         with User(portal.url, state_dir) as user:
             await shared(user)
-            alice = await joined(gateway)
-            await user.sees("wants in")
-            user.type(f"{ESCAPE}y")
-            await user.sees("is here now")
-            alice.stdin.write(b"echo in''truder\r")
-            user.type("echo us''er\r")
-            assert b"intruder" not in await read_until(alice, b"user\r\n")
+            alice = await let_in(user, gateway)
+            await only_watches(alice, user)
 
 
 async def test_the_socket_is_the_users_own(agent: Running, state_dir: Path) -> None:
@@ -330,9 +328,7 @@ async def test_who_speaks_nonsense_at_the_socket_is_cut(agent: Running, gateway:
         writer.write(b"\xff" * 100)
         assert await reader.read() == b""
         writer.close()
-    alice = await joined(gateway)
-    alice.stdin.write(b"echo my-''own\r")
-    await read_until(alice, b"my-own")
+    await has_a_shell(gateway)
 
 
 KNOCK = """

@@ -6,23 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.browser.desk import Desk
-from tests.chromium import ARGUMENTS, CHROMIUM, require
+from tests.chromium import chromium_running
 from tests.story.broker import Broker, running
-from tests.story.machine import Machine, machine, terminal_grant
+from tests.story.machine import Machine, terminal_host
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 
 
-@pytest.fixture(scope="module")  # not longer: its event loop must not run while asyncio tests do
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    require()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium_running() as browser:
         yield browser
-        browser.close()
 
 
 def complaints_of(page: Page) -> list[str]:
@@ -51,8 +48,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 def web1(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A host that is online for the whole run, where alice has a terminal."""
-    with machine(tmp_path_factory.mktemp("machines"), "web1", broker) as made:
-        made.bring_up(terminal_grant())
+    with terminal_host(tmp_path_factory.mktemp("machines"), "web1", broker) as made:
         yield made
 
 

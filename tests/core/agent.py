@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
+import pytest
 from channels.db import database_sync_to_async
 from django.conf import settings
 
 from brokerd.conf import Address
+from brokerd.entry import Entry
 from brokerd.gateway import Gateway
 from terminals.limits import Limits
 from terminals.live import LiveTerminals
 from terminals.ssh.desk import PeopleDesk
 from terminals.ssh.held import Held
+from tests.core.waiting import until
 from tests.machines.helpers import key_line
 from tests.people.helpers import make_host
+from tunnels import presence
 from tunnels.agents import AgentDesk
 from tunnels.directory import Directory
 from tunnels.keys import parse_public_key
@@ -83,7 +89,7 @@ class Node:
 
 
 @asynccontextmanager
-async def node(keepalive_s: int = 10) -> AsyncIterator[Node]:
+async def node(keepalive_s: float = 10, entry: Entry | None = None) -> AsyncIterator[Node]:
     registry, directory = TunnelRegistry(), Directory()
     config = settings.BROKERD
     desk = AgentDesk(
@@ -102,8 +108,37 @@ async def node(keepalive_s: int = 10) -> AsyncIterator[Node]:
     )
     address = Address("127.0.0.1", 0)
     pairing = PairingDesk(directory=directory, is_person=people.keyring.is_person)
-    async with Gateway(desk=desk, people=people, pairing=pairing, address=address, keepalive_s=keepalive_s) as gateway:
+    gateway = Gateway(
+        desk=desk, people=people, pairing=pairing, address=address, keepalive_s=keepalive_s, entry=entry or Entry()
+    )
+    async with gateway:
         yield Node(gateway, desk, registry, directory, people, pairing)
+
+
+async def vanish_while_registering(broker: Node, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Its agent's connection is cut while the tunnel is written down. What became of the agent's request."""
+    inside, go = threading.Event(), threading.Event()
+    open_tunnel = presence.open_tunnel
+
+    def slow(**facts: Any) -> Any:
+        inside.set()
+        assert go.wait(5)
+        return open_tunnel(**facts)
+
+    monkeypatch.setattr(presence, "open_tunnel", slow)
+    connection = await broker.connect(machine.key)
+
+    async def ask() -> None:
+        await connection.forward_remote_port("localhost", machine.port, "127.0.0.1", 9)
+
+    asking = asyncio.create_task(ask())
+    await until(inside.is_set)
+    connection.abort()
+    await until(lambda: broker.gateway.connections == 0)
+    go.set()
+    [outcome] = await asyncio.gather(asking, return_exceptions=True)
+    await until(lambda: not broker.desk._tasks)
+    return outcome
 
 
 in_database = database_sync_to_async

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 
 import asyncssh
 import pytest
 from asyncssh.packet import Boolean, String
 
+from brokerd import door
 from brokerd import gateway as gateway_module
-from tests.core.agent import in_database, make_machine, node
+from brokerd.entry import EntryLimits
+from tests.core.agent import in_database, make_machine, node, vanish_while_registering
 from tests.core.waiting import until
 from tests.people.helpers import events
 from tunnels import agents, presence
@@ -236,7 +237,7 @@ async def test_tries_are_counted_whatever_their_method(broker, web1, monkeypatch
             config=None,
             agent_path=None,
         )
-    assert 0 < len(asked) <= gateway_module.MAX_TRIES
+    assert 0 < len(asked) <= door.MAX_TRIES
     asked.clear()
     async with await asyncssh.connect(
         "127.0.0.1",
@@ -301,7 +302,7 @@ async def test_no_method_can_be_tried_without_end(broker, method):
 
 
 async def test_only_so_many_may_stand_at_the_door(broker, web1, monkeypatch):
-    monkeypatch.setattr(gateway_module, "MAX_UNAUTHENTICATED", 3)
+    monkeypatch.setattr(broker.gateway.entry, "limits", EntryLimits(strangers=3))
     idle = [await asyncio.open_connection("127.0.0.1", broker.gateway.port) for _ in range(3)]
     await until(lambda: broker.gateway.unauthenticated == 3)
     with pytest.raises((asyncssh.Error, OSError)):
@@ -314,7 +315,7 @@ async def test_only_so_many_may_stand_at_the_door(broker, web1, monkeypatch):
 
 
 async def test_who_does_not_log_in_is_cut_in_time(web1, monkeypatch):
-    monkeypatch.setattr(gateway_module, "LOGIN_GRACE_S", 0.1)
+    monkeypatch.setattr(door, "LOGIN_GRACE_S", 0.1)
     async with node() as broker:
         reader, writer = await asyncio.open_connection("127.0.0.1", broker.gateway.port)
         await asyncio.wait_for(reader.read(), 5)
@@ -324,7 +325,7 @@ async def test_who_does_not_log_in_is_cut_in_time(web1, monkeypatch):
 
 async def test_a_peer_that_does_not_read_is_cut(web1, monkeypatch):
     """AsyncSSH writes on whether or not the peer reads (trap 8)."""
-    monkeypatch.setattr(gateway_module, "MAX_UNSENT", 1024 * 1024)
+    monkeypatch.setattr(door, "MAX_UNSENT", 1024 * 1024)
     monkeypatch.setattr(gateway_module, "WATCH_S", 0.05)
     async with node() as broker, broker.agent(web1) as connection:
         connection._transport.pause_reading()
@@ -370,28 +371,8 @@ async def test_the_same_refusal_is_told_again_after_a_while(broker, web1, monkey
 
 
 async def test_vanishing_while_the_tunnel_is_registered_leaks_nothing(broker, web1, monkeypatch):
-    inside, go = threading.Event(), threading.Event()
-    open_tunnel = presence.open_tunnel
-
-    def slow(**facts):
-        inside.set()
-        assert go.wait(5)
-        return open_tunnel(**facts)
-
-    monkeypatch.setattr(presence, "open_tunnel", slow)
-    connection = await broker.connect(web1.key)
-
-    async def ask() -> None:
-        await connection.forward_remote_port("localhost", web1.port, "127.0.0.1", 9)
-
-    asking = asyncio.create_task(ask())
-    await until(inside.is_set)
-    connection.abort()
-    await until(lambda: broker.gateway.connections == 0)
-    go.set()
-    with pytest.raises((asyncssh.Error, asyncssh.ChannelListenError, OSError)):
-        await asking
-    await until(lambda: not broker.desk._tasks)
+    outcome = await vanish_while_registering(broker, web1, monkeypatch)
+    assert isinstance(outcome, asyncssh.Error | asyncssh.ChannelListenError | OSError)
     assert len(broker.registry) == 0
     await happened("tunnel.opened", "tunnel.closed")
     assert (await in_database(row)()).closed_at is not None

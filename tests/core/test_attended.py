@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from terminals import session as session_module
+from terminals import nudge
 from terminals.end import End
 from terminals.history import History
 from terminals.kept import MAX_BYTES, MOST, Kept
@@ -131,7 +131,7 @@ async def test_a_long_silence_is_no_stall():
 
 
 async def test_where_the_ring_has_moved_on_the_modes_are_restored_and_the_program_draws_anew(monkeypatch):
-    monkeypatch.setattr(session_module, "NUDGE_S", 0.02)
+    monkeypatch.setattr(nudge, "NUDGE_S", 0.02)
     async with fake_host() as host:
         session = new_session()
         session.history = History(64 * 1024)
@@ -155,7 +155,7 @@ async def test_a_replay_from_the_very_beginning_needs_nothing():
     session = new_session()
     session.output(b"\x1b[?1049h")
     it = attach(session)
-    assert it.wire.kinds == ["attached", "replay"] and session._nudge is None
+    assert it.wire.kinds == ["attached", "replay"] and not session._nudge.is_on
 
 
 # Terminals that have just ended

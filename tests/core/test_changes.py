@@ -83,7 +83,7 @@ async def test_a_commit_of_another_process_is_found_by_polling(rename, fast_poll
     listener = Listener()
     async with ChangeFeed(listener):
         await until(lambda: listener.rounds == 2)  # the first poll: it has not looked before
-        monkeypatch.setattr(audit, "_committed", lambda: None)  # nobody here hears of it
+        monkeypatch.setattr(audit, "announce", lambda: None)  # nobody here hears of it
         await in_database(rename)(name="web2")
         await until(lambda: listener.rounds == 3)
         await asyncio.sleep(0.1)

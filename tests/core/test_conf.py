@@ -24,7 +24,10 @@ from brokerd.conf import (
 )
 
 NONSENSE = [
-    *(("BROKERD_WEB_BIND", text) for text in ("8000", "localhost", ":8000", "h:70000", "h:-1", "h:x", "h:８０")),
+    *(
+        ("BROKERD_WEB_BIND", text)
+        for text in ("8000", "localhost", ":8000", "h:70000", "h:-1", "h:x", "h:８０", "*:80")
+    ),
     ("BROKERD_SSH_BIND", "127.0.0.1"),
     *(
         ("BROKERD_PUBLIC_URL", text)
@@ -40,6 +43,14 @@ NONSENSE = [
             "https://b:99999",
             "https://b:0",
             "https://[::1",
+            "https://*",
+            "https://*.example",
+            "https://.example",
+            "https://broker.example.",
+            "https://b..example",
+            "https://bröker.example",
+            "https://b roker",
+            "https://@broker.example",
         )
     ),
     ("BROKERD_SSH_PUBLIC", "broker.example"),
@@ -52,6 +63,9 @@ NONSENSE = [
     ("BROKERD_IDLE_TIMEOUT", "never"),
     *(("BROKERD_MAX_SESSION", text) for text in ("0", "0s", "long")),
     *(("BROKERD_KEEPALIVE", text) for text in ("0", "off")),
+    *(("BROKERD_RECORDING", text) for text in ("on", "Required", "REQUIRED", "best effort")),
+    *(("BROKERD_RECORDING_RETENTION", text) for text in ("for ever", "-1", "3 months")),
+    *(("BROKERD_AUDIT_ANCHOR", text) for text in ("anchor", "./anchor", "Syslog")),
     ("BROKERD_LOG_FORMAT", "xml"),
     ("BROKERD_SECRET_KEY_FILE", "/does/not/exist"),
     ("BROKERD_WEBBIND", "127.0.0.1:1"),
@@ -109,16 +123,47 @@ def test_a_public_broker():
 @pytest.mark.parametrize(
     ("bind", "url", "origins"),
     [
-        ("127.0.0.1:80", "http://127.0.0.1:80", {"http://127.0.0.1:80", "http://localhost:80", "http://[::1]:80"}),
-        ("0.0.0.0:80", "http://127.0.0.1:80", {"http://127.0.0.1:80"}),
-        ("[::]:80", "http://127.0.0.1:80", {"http://127.0.0.1:80"}),
-        ("10.1.1.1:80", "http://10.1.1.1:80", {"http://10.1.1.1:80"}),
+        ("127.0.0.1:80", "http://127.0.0.1", {"http://127.0.0.1", "http://localhost", "http://[::1]"}),
+        ("127.0.0.1:81", "http://127.0.0.1:81", {"http://127.0.0.1:81", "http://localhost:81", "http://[::1]:81"}),
+        ("0.0.0.0:443", "http://127.0.0.1:443", {"http://127.0.0.1:443"}),
+        ("[::]:80", "http://127.0.0.1", {"http://127.0.0.1"}),
+        ("10.1.1.1:80", "http://10.1.1.1", {"http://10.1.1.1"}),
     ],
 )
 def test_no_origin_and_no_host_is_ever_a_wildcard(bind, url, origins):
     config = load({"BROKERD_WEB_BIND": bind})
     assert config.portal_url == url and config.origins == origins
     assert not any("*" in host or host.startswith(".") for host in config.allowed_hosts)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Broker.Example:443/", "https://broker.example"),
+        ("http://broker.example:80", "http://broker.example"),
+        ("https://broker.example:80", "https://broker.example:80"),
+        ("https://[2001:DB8:0:0::1]:8443", "https://[2001:db8::1]:8443"),
+        ("https://xn--brker-jua.example", "https://xn--brker-jua.example"),
+    ],
+)
+def test_the_origin_is_written_as_browsers_write_it(url, origin):
+    assert load({"BROKERD_PUBLIC_URL": url}).origins == {origin}
+
+
+@pytest.mark.parametrize(
+    ("bind", "url", "in_the_clear"),
+    [
+        ("127.0.0.1:8000", "", False),
+        ("[::1]:8000", "http://localhost:8000", False),
+        ("0.0.0.0:8000", "", True),
+        ("192.0.2.1:8000", "", True),
+        ("127.0.0.1:8000", "http://broker.example", True),
+        ("127.0.0.1:8000", "http://127.evil.example", True),
+        ("0.0.0.0:8000", "https://broker.example", False),
+    ],
+)
+def test_what_crosses_a_network_unencrypted_is_known(bind, url, in_the_clear):
+    assert load({"BROKERD_WEB_BIND": bind, "BROKERD_PUBLIC_URL": url}).is_in_the_clear is in_the_clear
 
 
 @pytest.mark.parametrize(

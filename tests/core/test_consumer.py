@@ -12,6 +12,7 @@ import pytest
 from terminals import consumer, live
 from terminals.limits import Limits
 from terminals.protocol import INPUT_WINDOW, SUBPROTOCOL, Role
+from terminals.seats import owner_seat
 from terminals.session import TerminalSession
 from terminals.tickets import TicketBook
 from tests.core.waiting import until
@@ -64,7 +65,7 @@ async def terminals(monkeypatch):
     """One live terminal of alice's."""
     terminal = TerminalSession(uuid4(), "alice", 80, 24, Limits(grace_s=60, idle_s=0, longest_s=0))
     held = {terminal.id: terminal}
-    fake = SimpleNamespace(tickets=TicketBook(), find=held.get, attached=lambda it: None, only=terminal)
+    fake = SimpleNamespace(tickets=TicketBook(), find=held.get, get=held.get, attached=lambda it: None, only=terminal)
     monkeypatch.setattr(live, "_current", fake)
     return fake
 
@@ -76,7 +77,7 @@ def terminal(terminals) -> TerminalSession:
 
 @pytest.fixture
 def ticket(terminals, terminal):
-    return lambda role=Role.DRIVER: terminals.tickets.mint(session=terminal.id, person="alice", role=role)
+    return lambda role=Role.DRIVER: terminals.tickets.mint(session=terminal.id, seat=owner_seat("alice"), role=role)
 
 
 @pytest.mark.parametrize(
@@ -144,14 +145,14 @@ async def test_a_ticket_of_somebody_else(terminal, ticket):
 
 async def test_a_ticket_for_another_terminal(terminals, terminal):
     browser = Browser(terminal.id)
-    browser.attach(terminals.tickets.mint(session=uuid4(), person="alice", role=Role.DRIVER))
+    browser.attach(terminals.tickets.mint(session=uuid4(), seat=owner_seat("alice"), role=Role.DRIVER))
     assert (await closed(browser))[0] == 4401
 
 
 async def test_a_terminal_that_has_ended(terminals):
     gone = uuid4()
     browser = Browser(gone)
-    browser.attach(terminals.tickets.mint(session=gone, person="alice", role=Role.DRIVER))
+    browser.attach(terminals.tickets.mint(session=gone, seat=owner_seat("alice"), role=Role.DRIVER))
     assert await closed(browser) == (4404, "this terminal has ended")
 
 

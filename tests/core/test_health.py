@@ -7,13 +7,23 @@ from ipaddress import ip_network
 
 import pytest
 from django.db import DatabaseError
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from brokerd import health
 from terminals.api_tokens import Scope
+from terminals.recording import store
+from terminals.recording.policy import Policy
 from tests.people.helpers import make_token
+from tunnels import database
 
 pytestmark = pytest.mark.django_db
+
+
+class ThreeTunnels(Collector):
+    def collect(self):
+        yield GaugeMetricFamily("brokerd_tunnels", "Live tunnels", value=3)
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +31,7 @@ def one_node(monkeypatch):
     """A registry of this test's own, and a node with three tunnels in it."""
     monkeypatch.setattr(health, "registry", type(health.registry)())
     monkeypatch.setattr(health, "_gateway_ready", health._gateway_ready)
-    health.watch([("tunnels", "Live tunnels", lambda: 3)], gateway_ready=lambda: True)
+    health.watch(ThreeTunnels(), gateway_ready=lambda: True)
 
 
 def test_alive(client, monkeypatch):
@@ -29,27 +39,51 @@ def test_alive(client, monkeypatch):
     assert client.get("/healthz").status_code == 200
 
 
+ALL = {"database": True, "recordings": True, "layer": True, "gateway": True, "serving": True}
+
+
 def test_ready(client):
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"database": True, "layer": True, "gateway": True})
+    assert (answer.status_code, answer.json()) == (200, ALL)
 
 
 def broken_cursor():
     raise DatabaseError("disk is gone")
 
 
-@pytest.mark.parametrize("part", ["database", "layer", "gateway"])
-def test_each_part_that_is_missing_is_named(client, monkeypatch, part):
+@pytest.mark.parametrize(
+    ("part", "how"),
+    [
+        ("database", "does not read"),
+        ("database", "does not write"),
+        ("recordings", ""),
+        ("layer", ""),
+        ("gateway", ""),
+        ("serving", ""),
+    ],
+)
+def test_each_part_that_is_missing_is_named(client, monkeypatch, part, how):
     match part:
-        case "database":
+        case "database" if how == "does not read":
             monkeypatch.setattr(health.connection, "cursor", broken_cursor)
+        case "database":
+            monkeypatch.setattr(database, "_problem", "its disk is full")
+        case "recordings":
+            monkeypatch.setattr(store, "problem", lambda: "no space left on device")
+        case "serving":
+            health.drain()
         case "layer":
             monkeypatch.setattr(health, "get_channel_layer", lambda: None)
         case "gateway":
             monkeypatch.setattr(health, "_gateway_ready", lambda: False)
     answer = client.get("/readyz")
-    parts = {"database": True, "layer": True, "gateway": True, part: False}
-    assert (answer.status_code, answer.json()) == (503, parts)
+    assert (answer.status_code, answer.json()) == (503, {**ALL, part: False})
+
+
+def test_what_need_not_be_recorded_needs_no_folder(client, monkeypatch, settings):
+    monkeypatch.setattr(store, "problem", lambda: "no space left on device")
+    settings.BROKERD = replace(settings.BROKERD, recording=Policy.BEST_EFFORT)
+    assert client.get("/readyz").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from terminals import session as session_module
+from terminals import interrupts, nudge
 from terminals.limits import Limits
 from terminals.protocol import WINDOW, BadMessage, Role
 from terminals.session import TerminalSession
@@ -31,7 +31,7 @@ def new_session() -> TerminalSession:
 
 
 async def let_go(session: TerminalSession) -> None:
-    await until(lambda: session._hold is None, "the hold is over")
+    await until(lambda: not session._interrupts.is_under_way, "the hold is over")
 
 
 def gaps(it: Viewer) -> list[tuple[int, int, str]]:
@@ -103,7 +103,7 @@ async def test_a_terminal_that_keeps_up_loses_nothing():
     session.interrupt(it)
     session.output(b"^C")
     session.flush()
-    assert gaps(it) == [] and session._hold is None
+    assert gaps(it) == [] and not session._interrupts.is_under_way
     session.ack(it, it.sent)
     session.flush()
     assert it.wire.output == b"x" * (WINDOW // 2) + b"^C"
@@ -128,14 +128,15 @@ async def test_what_the_host_still_has_goes_too(host):
 
 
 async def test_a_program_that_goes_on_all_the_same_is_shown_again(monkeypatch):
-    monkeypatch.setattr(session_module, "HOLD_MOST_S", 0.05)
+    monkeypatch.setattr(interrupts, "HOLD_MOST_S", 0.2)
+    monkeypatch.setattr(interrupts, "QUIET_S", 0.1)
     session = new_session()
     it = attach(session)
     session.output(bytes(2 * WINDOW))
     session.flush()
     session.interrupt(it)
     begun = time.monotonic()
-    while session._hold is not None:
+    while session._interrupts.is_under_way:
         session.output(b"still here\r\n")
         await asyncio.sleep(0.001)
         assert time.monotonic() - begun < 5
@@ -155,7 +156,7 @@ async def test_modes_set_in_what_was_left_out_are_restored():
 
 
 async def test_a_full_screen_program_draws_anew(host, monkeypatch):
-    monkeypatch.setattr(session_module, "NUDGE_S", 0.05)
+    monkeypatch.setattr(nudge, "NUDGE_S", 0.05)
     session = new_session()
     it = attach(session)
     async with running(session, host):

@@ -13,6 +13,8 @@ from terminals.limits import Limits
 from terminals.live import LiveTerminals
 from terminals.models import Grant, Session
 from terminals.protocol import Role
+from terminals.recording.recordings import Recordings
+from terminals.seats import Basis, owner_seat
 from terminals.sessions import end_session
 from tests.core.agent import in_database, make_machine, node
 from tests.core.host import fake_host
@@ -38,7 +40,7 @@ class Stage:
     async def start(self, person, web_login=None, **more):
         row = await in_database(session_row)(person, self.machine.host, **more)
         # As request threads do, from outside the loop.
-        await asyncio.to_thread(self.terminals.start, row, cols=80, rows=24, web_login=web_login)
+        await asyncio.to_thread(self.terminals.start, row, cols=80, rows=24, basis=Basis(web_login=web_login))
         return row, self.terminals.get(row.pk)
 
 
@@ -52,12 +54,12 @@ def stage(machine, alice):
     grant = give(alice, machine.host)
 
     @asynccontextmanager
-    async def make(limits: Limits = LIMITS, **host):
+    async def make(limits: Limits = LIMITS, recordings: Recordings | None = None, **host):
         async with fake_host(authority=authority_key(), **host) as server, node() as broker:
             machine.host.host_keys = [server.key_line]
             await in_database(machine.host.save)()
             async with broker.agent(machine, to=server.port):
-                terminals = LiveTerminals(node="node-1", registry=broker.registry, limits=limits)
+                terminals = LiveTerminals(node="node-1", registry=broker.registry, limits=limits, recordings=recordings)
                 async with terminals:
                     yield Stage(machine, broker, server, terminals, grant)
 
@@ -106,7 +108,7 @@ async def test_who_was_away_when_the_program_ended_sees_its_last_words(stage, al
         await until(lambda: browser.wire.closed)
         assert browser.wire.output == b"result: 42" and browser.wire.of("exit")[0]["status"] == 7
         assert browser.wire.closed == (1000, "the program ended with status 7")
-        ticket = await asyncio.to_thread(it.terminals.mint, session=row.pk, person="alice", role=Role.DRIVER)
+        ticket = await asyncio.to_thread(it.terminals.mint, session=row.pk, seat=owner_seat("alice"), role=Role.DRIVER)
         assert it.terminals.tickets.redeem(ticket, session=row.pk) is not None
 
 
@@ -237,9 +239,9 @@ async def test_a_failure_of_ours_ends_this_one_with_a_word(stage, alice, monkeyp
 async def test_a_ticket_for_one_that_has_ended(stage, alice):
     async with stage() as it:
         row, _ = await it.start(alice)
-        assert await asyncio.to_thread(it.terminals.mint, session=row.pk, person="alice", role="driver")
+        assert await asyncio.to_thread(it.terminals.mint, session=row.pk, seat=owner_seat("alice"), role="driver")
         await in_database(end_session)(session_id=row.pk, reason="x")
         await it.terminals.recheck()
         await until(lambda: len(it.terminals) == 0)
         with pytest.raises(Conflict, match="has ended"):
-            await asyncio.to_thread(it.terminals.mint, session=row.pk, person="alice", role="driver")
+            await asyncio.to_thread(it.terminals.mint, session=row.pk, seat=owner_seat("alice"), role="driver")

@@ -49,6 +49,33 @@ def test_text_is_for_people_and_a_value_cannot_forge_a_line():
     assert any("ZeroDivisionError" in line for line in text)
 
 
+HOSTILE = """
+import logging, logging.config, structlog
+from brokerd.logs import logging_config
+logging.config.dictConfig(logging_config({format!r}))
+evil = "x\\n2026-01-01T00:00:00Z [info] forged\\r\\x1b[2J\\u202e\\u2028\\x85"
+structlog.get_logger("ours").info(evil, value=evil, values=[evil])
+logging.getLogger("theirs").warning("name: %s", evil)
+try:
+    raise ValueError(evil)
+except ValueError:
+    structlog.get_logger("ours").exception("it broke", value=evil)
+    logging.getLogger("theirs").exception("as well: %s", evil)
+"""
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_nothing_that_was_sent_forges_an_entry_or_reaches_the_terminal(log_format):
+    """In a value, a message, or an exception; also from libraries that know nothing of this."""
+    done = subprocess.run([sys.executable, "-c", HOSTILE.format(format=log_format)], capture_output=True, check=True)
+    text = done.stderr.decode()
+    assert not set("\x1b\r\u202e\u2028\x85") & set(text)
+    entries = [line for line in text.split("\n") if line and not line.startswith("  ")]
+    assert len(entries) == 4, entries
+    assert not any(line.startswith("2026-01-01") for line in entries)
+    assert text.count("forged") == 8, "each is there to be seen"
+
+
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_errors_of_other_libraries_are_heard(log_format):
     from brokerd.logs import logging_config

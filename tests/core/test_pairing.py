@@ -12,7 +12,7 @@ import asyncssh
 import pytest
 from asyncssh.packet import Boolean, String, UInt32
 
-from brokerd import gateway as gateway_module
+from brokerd import door
 from terminals.people import create_person
 from tests.core.agent import Node, in_database, make_machine, node
 from tests.core.host import fake_host
@@ -182,7 +182,7 @@ async def test_a_stopping_broker_says_so():
 
 
 async def test_waiting_costs_no_place_of_those_who_log_in_and_is_not_pressed_for_time(broker, monkeypatch):
-    monkeypatch.setattr(gateway_module, "LOGIN_GRACE_S", 0.3)
+    monkeypatch.setattr(door, "LOGIN_GRACE_S", 0.3)
     newcomer = Newcomer(broker, "new1")
     async with newcomer.waiting() as dialling:
         await until(lambda: broker.gateway.unauthenticated == 0)
@@ -214,7 +214,7 @@ async def test_a_waiting_client_may_ask_for_nothing(broker):
 
 
 async def test_a_new_try_in_the_same_connection_ends_the_wait_and_the_clock_runs_again(broker, monkeypatch):
-    monkeypatch.setattr(gateway_module, "LOGIN_GRACE_S", 0.5)
+    monkeypatch.setattr(door, "LOGIN_GRACE_S", 0.5)
     newcomer = Newcomer(broker, "new1")
     newcomer.client = Eager(50, String("new1") + String("ssh-connection") + String("none"))
     with pytest.raises((asyncssh.Error, OSError)):

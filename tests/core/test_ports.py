@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
-from tests.core.agent import in_database, make_machine, node
+from tests.core.agent import in_database, make_machine, node, vanish_while_registering
 from tests.core.waiting import until
 from tests.people.helpers import events
 from tunnels import ports, presence
@@ -132,27 +131,7 @@ async def test_a_port_that_another_program_has_is_told_and_the_tunnel_is_up(brok
 
 async def test_vanishing_while_the_tunnel_is_registered_leaks_no_listener(broker, web1, monkeypatch):
     """Trap 6."""
-    inside, go = threading.Event(), threading.Event()
-    open_tunnel = presence.open_tunnel
-
-    def slow(**facts):
-        inside.set()
-        assert go.wait(5)
-        return open_tunnel(**facts)
-
-    monkeypatch.setattr(presence, "open_tunnel", slow)
-    connection = await broker.connect(web1.key)
-
-    async def ask() -> None:
-        await connection.forward_remote_port("localhost", web1.port, "127.0.0.1", 9)
-
-    asking = asyncio.create_task(ask())
-    await until(inside.is_set)
-    connection.abort()
-    await until(lambda: broker.gateway.connections == 0)
-    go.set()
-    await asyncio.gather(asking, return_exceptions=True)
-    await until(lambda: not broker.desk._tasks)
+    await vanish_while_registering(broker, web1, monkeypatch)
     assert len(broker.desk.ports) == 0 and not is_bound(web1.port)
 
 

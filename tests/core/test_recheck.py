@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group
-from django.contrib.sessions.backends.db import SessionStore
+from django.test import Client
 from django.utils import timezone
 
 from terminals.grants import revoke_grant
@@ -119,15 +119,17 @@ def test_the_grant_does_not_hold_any_more(row, grant, facts, reason):
     refuse(row, reason)
 
 
-def test_the_portal_login_ended(row):
-    login = SessionStore()
-    login.create()
-    assert ends(row, login.session_key) is None
-    login.set_expiry(timezone.now() - HOUR)
-    login.save()
-    assert ends(row, login.session_key).reason == "the portal login that opened this terminal has ended"
-    login.delete()
-    assert ends(row, login.session_key).code is Close.NOT_ALLOWED
+def test_the_portal_login_ended(row, alice):
+    client = Client()
+    client.force_login(alice)
+    login = alice.web_logins.get()
+    assert ends(row, login.login) is None
+    client.session.cycle_key()
+    assert ends(row, login.login) is None, "with another cookie it is the same login"
+    alice.web_logins.update(expire_date=timezone.now() - HOUR)
+    assert ends(row, login.login).reason == "the portal login that opened this terminal has ended"
+    alice.web_logins.all().delete()
+    assert ends(row, login.login).code is Close.NOT_ALLOWED
     assert ends(row) is None, "an API token's session has no portal login"
 
 

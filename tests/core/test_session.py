@@ -185,6 +185,9 @@ async def test_the_first_browser():
             "window": WINDOW,
             "head": 7,
             "grace": 60,
+            "owner": "alice",
+            "viewer": it.id,
+            "recorded": False,
         },
         {"type": "replay", "until": 7},
     ]

@@ -6,6 +6,7 @@ import pytest
 
 from terminals.access import Capability
 from terminals.models import Session
+from terminals.second_factor import BY_TOKEN
 from terminals.sessions import (
     end_leftovers,
     end_session,
@@ -40,6 +41,7 @@ def open_(person, host="web1", login="root", online=True, **more) -> Session:
         login=login,
         node="node-1",
         address=ADDRESS,
+        proof=BY_TOKEN,
         is_online=lambda host_id: online,
         **more,
     )
@@ -128,7 +130,13 @@ def test_what_another_run_left_open_is_ended(alice, web1):
 
 def way(person, name="web1", port=22, online=True) -> Session:
     return open_forward(
-        person=person, name=name, port=port, node="node-1", address=ADDRESS, is_online=lambda host_id: online
+        person=person,
+        name=name,
+        port=port,
+        node="node-1",
+        address=ADDRESS,
+        proof=BY_TOKEN,
+        is_online=lambda host_id: online,
     )
 
 

@@ -8,16 +8,11 @@ import pytest
 
 from terminals import tickets
 from terminals.protocol import Role
+from terminals.seats import owner_seat
 from terminals.tickets import LIFETIME_S, TicketBook
+from tests.core.waiting import Clock
 
 ONE, OTHER = uuid4(), uuid4()
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -31,13 +26,13 @@ def book(clock) -> TicketBook:
 
 
 def mint(book: TicketBook, role: Role = Role.DRIVER) -> str:
-    return book.mint(session=ONE, person="alice", role=role)
+    return book.mint(session=ONE, seat=owner_seat("alice"), role=role)
 
 
 def test_opens_once(book):
     secret = mint(book, Role.WATCHER)
     ticket = book.redeem(secret, session=ONE)
-    assert (ticket.session, ticket.person, ticket.role) == (ONE, "alice", Role.WATCHER)
+    assert (ticket.session, ticket.seat.name, ticket.role) == (ONE, "alice", Role.WATCHER)
     assert book.redeem(secret, session=ONE) is None
 
 

@@ -27,8 +27,8 @@ MAX_CONNECTIONS = 20
 class Program:
     """The server's process."""
 
-    def __init__(self) -> None:
-        settings = [f"REQUEST_TIMEOUT_S={REQUEST_TIMEOUT_S}", f"MAX_CONNECTIONS={MAX_CONNECTIONS}"]
+    def __init__(self, *more: str) -> None:
+        settings = [f"REQUEST_TIMEOUT_S={REQUEST_TIMEOUT_S}", f"MAX_CONNECTIONS={MAX_CONNECTIONS}", *more]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.core.web_server", *settings],
             cwd=Path(__file__).parents[2],
@@ -89,6 +89,15 @@ def answer(connection: socket.socket) -> bytes:
     with contextlib.suppress(OSError):
         while data := connection.recv(65536):
             received += data
+    return received
+
+
+def count(connection: socket.socket) -> int:
+    """How many bytes come until the end."""
+    received = 0
+    with contextlib.suppress(OSError):
+        while data := connection.recv(2**20):
+            received += len(data)
     return received
 
 
@@ -154,6 +163,60 @@ def test_a_request_must_arrive_in_time(program):
         connection.sendall(b"GET / HTTP/1.1\r\nHost")
         assert answer(connection) in (b"", b"HTTP/1.1 408 Request Timeout\r\n\r\n")
         assert time.monotonic() - started < (REQUEST_TIMEOUT_S + 2) * SCALE
+
+
+@pytest.mark.parametrize(
+    "head", [b"GET /drip HTTP/1.1\r\nX: ", b"POST /drip HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n"]
+)
+def test_a_byte_now_and_then_buys_no_time(program, head):
+    with program.connect() as connection:
+        started = time.monotonic()
+        connection.sendall(head)
+        with contextlib.suppress(OSError):
+            while time.monotonic() - started < 20 * SCALE:
+                connection.sendall(b"x")
+                time.sleep(REQUEST_TIMEOUT_S / 10)
+        assert time.monotonic() - started < (REQUEST_TIMEOUT_S + 3) * SCALE
+    assert "/drip" not in program.get()["calls"]
+
+
+def test_a_response_that_nobody_reads_stays_small(program):
+    with program.connect() as connection:
+        connection.sendall(b"GET /stream/300 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        time.sleep(0.5 * SCALE)
+        before, growth = program.rss(), 0
+        for _ in range(10):
+            time.sleep(0.1)
+            growth = max(growth, program.rss() - before)
+        assert growth < 4 * MB
+        assert count(connection) > 300 * MB, "once it is read, it goes on to its end"
+
+
+def test_a_response_that_is_never_read_is_cut():
+    program = Program("RESPONSE_STALL_S=1")
+    with program.connect() as connection:
+        connection.sendall(b"GET /stream/300 HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(3 * SCALE)
+        assert count(connection) < 30 * MB
+    program.stop()
+
+
+def test_one_source_cannot_take_every_place():
+    program = Program("MAX_OF_SOURCE=5")
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(program.connect())
+        time.sleep(0.1)
+        with program.connect() as one_more:
+            one_more.settimeout(0.5 * SCALE)
+            assert one_more.recv(1) == b""
+        elsewhere = stack.enter_context(socket.socket())
+        elsewhere.bind(("127.0.0.2", 0))
+        elsewhere.settimeout(5 * SCALE)
+        elsewhere.connect(("127.0.0.1", program.port))
+        elsewhere.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer(elsewhere).startswith(b"HTTP/1.1 200")
+    program.stop()
 
 
 def test_connections_are_counted_even_if_they_say_nothing(program):

@@ -12,6 +12,7 @@ from websockets.streams import StreamReader
 
 from brokerd.wire import MAX_REASON, MAX_UNREAD, MAX_WAITING, BoundedQueue, WebSocketWire, frame
 from terminals.protocol import WINDOW, Role
+from terminals.seats import owner_seat
 from terminals.session import TerminalSession
 from terminals.viewer import Viewer
 from tests.core.test_session import new_session
@@ -76,7 +77,7 @@ def wire(protocol) -> WebSocketWire:
 
 async def test_a_viewer_that_does_not_read_stops_its_output(protocol, wire):
     session: TerminalSession = new_session()
-    liar = Viewer(wire, "alice", Role.DRIVER)
+    liar = Viewer(wire, owner_seat("alice"), Role.DRIVER)
     wire.on_writable = session.flush
     session.attach(liar, cols=80, rows=24, output_offset=None)
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""Wait for a condition, with one deadline that scales."""
+"""Wait for a condition, with one deadline that scales; or not at all, with a clock that stands."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ async def until(probe: Callable[[], Any], what: str = "", seconds: float = 5) ->
         assert loop.time() < deadline, f"not within {seconds} s: {what or probe}"
         await asyncio.sleep(0.005)
     return answer
+
+
+class Clock:
+    """Monotonic seconds that go on when a test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now

@@ -11,7 +11,7 @@ import json
 import sys
 from typing import Any
 
-from brokerd import web
+from brokerd import web, wire
 from brokerd.conf import Address
 
 calls: list[str] = []
@@ -34,9 +34,20 @@ async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
         size, more = size + len(event.get("body", b"")), event.get("more_body", False)
     if scope["path"] == "/hang":
         await asyncio.Event().wait()
+    if scope["path"].startswith("/stream/"):
+        await stream(int(scope["path"].rpartition("/")[2]), send)
+        return
     body = json.dumps({"size": size, "root_path": scope["root_path"], "calls": calls}).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def stream(megabytes: int, send: Any) -> None:
+    """A response of many pieces."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(16 * megabytes):
+        await send({"type": "http.response.body", "body": bytes(64 * 1024), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def websocket(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -79,5 +90,5 @@ async def main() -> None:
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
         name, _, number = argument.partition("=")
-        setattr(web, name, int(number))
+        setattr(wire if hasattr(wire, name) else web, name, int(number))
     web.start_reactor().run_until_complete(main())

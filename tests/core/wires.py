@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from terminals.protocol import Role
+from terminals.seats import owner_seat
 from terminals.viewer import Viewer
 
 
@@ -42,4 +43,5 @@ class FakeWire:
 
 
 def viewer(role: Role = Role.DRIVER, person: str = "alice") -> Viewer:
-    return Viewer(FakeWire(), person, role)
+    """One of the owner's."""
+    return Viewer(FakeWire(), owner_seat(person, may_drive=role is Role.DRIVER), role)

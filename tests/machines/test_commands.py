@@ -154,19 +154,22 @@ def test_export_of_a_span(open_enrollment):
 
 
 @pytest.mark.django_db
-def test_verify(open_enrollment):
+def test_verify(open_enrollment, tmp_path):
     ask("web1"), ask("web2"), ask("web3")
-    assert "holds: 3 events" in run("verify_audit")
+    with pytest.raises(CommandError, match="there is no anchor at"):
+        run("verify_audit", "--anchor", str(tmp_path / "anchor"))
+    (tmp_path / "anchor").write_text(f"3 {AuditEvent.objects.get(sequence=3).hash}\n")
+    assert "holds: 3 events" in run("verify_audit", "--anchor", str(tmp_path / "anchor"))
     with connection.cursor() as cursor:
         cursor.execute("UPDATE tunnels_auditevent SET host = 'other' WHERE sequence = 2")
     broken = AuditEvent.objects.get(sequence=2)
     with pytest.raises(CommandError, match=f"sequence 2, event {broken.id}"):
-        run("verify_audit")
+        run("verify_audit", "--anchor", str(tmp_path / "anchor"))
 
 
 @pytest.mark.django_db
-def test_an_empty_log_verifies():
-    assert "holds: 0 events" in run("verify_audit")
+def test_an_empty_log_verifies(tmp_path):
+    assert "holds: 0 events" in run("verify_audit", "--anchor", str(tmp_path / "anchor"))
 
 
 def test_a_refusal_is_one_line_on_stderr_and_exit_1(tmp_path):

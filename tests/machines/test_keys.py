@@ -69,7 +69,7 @@ def test_a_private_key_without_its_first_line_is_not_repeated_either(wrap):
         ("ssh-ed25519", "ALGORITHM BASE64"),
         ("hello world", "unknown"),
         ("ssh-dss AAAAB3NzaC1kc3M=", "unknown"),
-        ("sk-ssh-ed25519@openssh.com AAAA", "unknown"),
+        ("sk-ssh-ed25519@openssh.com AAAA", "touched"),
         ("ssh-ed25519-cert-v01@openssh.com AAAA", "certificate"),
         ("ssh-ed25519 !!!!", "damaged"),
         (ED25519[:40], "damaged"),

@@ -6,6 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -110,24 +111,28 @@ def test_revoking():
     assert events()[-1] == "!token.revoked"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_of_many_at_once_exactly_one_uses_a_one_use_token():
-    token, secret = create()
-    bodies = [body(f"web{number}", token=secret, address="192.0.2.7") for number in range(6)]
+def at_once(bodies: list[dict[str, Any]], refused: type[Exception]) -> list[bool]:
+    """Enrolls them all in the same moment: who was taken in, and who met with `refused`."""
     start = Barrier(len(bodies))
 
-    def enroll(request) -> bool:
+    def enroll(request: dict[str, Any]) -> bool:
         try:
             start.wait(timeout=20)
             return request_enrollment(**request)[1]
-        except NotAllowed:
+        except refused:
             return False
         finally:
             connection.close()
 
     with ThreadPoolExecutor(len(bodies)) as pool:
-        won = list(pool.map(enroll, bodies))
-    assert sorted(won) == [False] * 5 + [True]
+        return list(pool.map(enroll, bodies))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_exactly_one_uses_a_one_use_token():
+    token, secret = create()
+    bodies = [body(f"web{number}", token=secret, address="192.0.2.7") for number in range(6)]
+    assert sorted(at_once(bodies, NotAllowed)) == [False] * 5 + [True]
     token.refresh_from_db()
     assert token.used == 1 and Host.objects.count() == 1
     assert events().count("token.used") == 1 and events().count("!token.refused") == 5
@@ -136,17 +141,4 @@ def test_of_many_at_once_exactly_one_uses_a_one_use_token():
 @pytest.mark.django_db(transaction=True)
 def test_of_many_at_once_with_one_name_exactly_one_gets_it(open_enrollment):
     bodies = [body("web1", public_key=key_line(f"agent {number}"), address="192.0.2.7") for number in range(6)]
-    start = Barrier(len(bodies))
-
-    def enroll(request) -> bool:
-        try:
-            start.wait(timeout=20)
-            return request_enrollment(**request)[1]
-        except Conflict:
-            return False
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(bodies)) as pool:
-        won = list(pool.map(enroll, bodies))
-    assert sorted(won) == [False] * 5 + [True]
+    assert sorted(at_once(bodies, Conflict)) == [False] * 5 + [True]

@@ -22,25 +22,14 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from terminals.preferences import default_preferences
+
 ROOT = Path(__file__).resolve().parents[2]
 SUBPROTOCOL = "brokerd.terminal.v1"
 NONCE = "bm9uY2U"
 CSRF_TOKEN = "csrf-of-the-page"
 PERSON = "alice"
-PREFERENCES = {
-    "font_family": "",
-    "font_size": 14,
-    "line_height": 1.0,
-    "theme": "auto",
-    "cursor_style": "block",
-    "cursor_blink": False,
-    "scrollback": 10_000,
-    "copy_on_select": False,
-    "clipboard_write": False,
-    "bell": "visual",
-    "screen_reader": False,
-    "confirm_paste": True,
-}
+PREFERENCES = default_preferences().model_dump()
 CSP = f"default-src 'self'; script-src 'self' 'nonce-{NONCE}'; style-src 'self' 'nonce-{NONCE}'"
 MESSAGE_BYTES = 64 * 1024
 WINDOW_BYTES = 128 * 1024
@@ -55,19 +44,16 @@ def static(path: str) -> str:
     return f"/static/{path}"
 
 
-def render_page(host: str, login: str, preferences: dict) -> bytes:
+def render(template: str, preferences: dict, person: str = PERSON, **context: object) -> bytes:
     if not settings.configured:
         settings.configure()
     engine = Engine(dirs=[str(ROOT / "templates")], libraries={"static": __name__})
-    context = {
-        "host": host,
-        "login": login,
-        "host_url": f"/hosts/{host}/",
+    around = {
         "preferences": preferences,
         "csrf_token": CSRF_TOKEN,
-        "request": {"csp_nonce": NONCE, "user": {"username": PERSON}},
+        "request": {"csp_nonce": NONCE, "user": {"username": person}},
     }
-    return engine.get_template("terminals/terminal.html").render(Context(context)).encode()
+    return engine.get_template(template).render(Context({**around, **context})).encode()
 
 
 async def wait_until(condition: Callable[[], object], what: str) -> None:
@@ -158,6 +144,12 @@ class Session:
     stays: int = 0
     drops_output: bool = True  # at an interrupt
     restoring: str = "\x1b[?1047l"  # the `screen` that follows a gap
+    role: str = "driver"  # of the page that is attached, or attaches next
+    size: tuple[int, int] | None = None  # of somebody else's terminal, where the page watches
+    recorded: bool = False
+    role_asks: list[str] = field(default_factory=list)
+    acts: list[tuple[str, str, dict]] = field(default_factory=list)  # REST about its people: method, path, body
+    shares: list[dict] = field(default_factory=list)
 
     def shown(self) -> dict:
         return {
@@ -181,6 +173,18 @@ class Session:
         self.output += data
         if self.socket is not None:
             self._send_from(self.socket, self.socket.sent, len(self.output))
+
+    def show_people(self, *people: dict, asking: tuple[dict, ...] = (), you: str = "v1") -> None:
+        """Who is here. `person` and `asking` below make the entries."""
+        message = {"type": "viewers", "you": you, "owner": PERSON, "items": list(people)}
+        self.socket.send({**message, "asking": list(asking)} if asking else message)
+
+    def turn(self, role: str, cols: int, rows: int) -> None:
+        """The keyboard comes to the page, or goes."""
+        self.role = role
+        self.socket.send(
+            {"type": "role", "role": role, "input_offset": len(self.typed), "cols": cols, "rows": rows},
+        )
 
     def leave_out(self, reason: str) -> None:
         """What is unsent is never sent; a gap says so."""
@@ -208,6 +212,17 @@ class Session:
         socket.sent = end
 
 
+def person(viewer: str, name: str, role: str = "watcher", **more: object) -> dict:
+    """Somebody in a terminal, as the broker tells it."""
+    entry = {"id": viewer, "name": name, "role": role, "may_drive": False, "wants": False, "is_owner": False}
+    return {**entry, "is_guest": False, "via": "share", "way": "browser", **more}
+
+
+def asking(ask: str, name: str, role: str = "watcher", *, is_guest: bool = False) -> dict:
+    """Somebody who wants to come in."""
+    return {"id": ask, "name": name, "role": role, "is_guest": is_guest, "since": "2026-01-01T00:00:00Z"}
+
+
 class Broker:
     """Serves the page on a free loopback port."""
 
@@ -226,6 +241,8 @@ class Broker:
         self.host, self.login = "web1", "root"
         self.hosts = {name: Host(name) for name in ("web1", "web2", "db1")}
         self.preferences = dict(PREFERENCES)
+        self.joiner = ""  # who opens the link; "" has no login
+        self.joining: dict = {}  # the answer to who asks by the link, as the test wants it
         self._tickets: dict[str, str] = {}
         self._count = 0
         self._tasks: set[asyncio.Task] = set()
@@ -303,7 +320,15 @@ class Broker:
             return status, kind, b"" if answer is None else json.dumps(answer).encode()
         if path.endswith("/terminal"):
             host = unquote(path.removeprefix("/hosts/").removesuffix("/terminal"))
-            return 200, "text/html", render_page(host, query.get("login", self.login), self.preferences)
+            login = query.get("login", self.login)
+            return 200, "text/html", render("terminals/terminal.html", self.preferences, host=host, login=login)
+        if path == "/join/":
+            shown = {"is_gated": True, "login_url": "/login/?next=/join/"}
+            return 200, "text/html", render("join/join.html", self.preferences, self.joiner, **shown)
+        if path.endswith("/watch"):
+            session = self.sessions[path.split("/")[2]]
+            shown = {"host": session.host, "login": session.login, "session_id": session.id}
+            return 200, "text/html", render("join/watch.html", self.preferences, **shown)
         return 200, "text/html", b"<!doctype html><title>hosts</title>the list of hosts"
 
     def _rest(self, method: str, path: str, query: dict, headers: dict, body: bytes) -> tuple[int, dict | None]:
@@ -326,6 +351,10 @@ class Broker:
                 return self._attachable(session)
             case "DELETE", ["sessions", session]:
                 return self._end(session)
+            case _, ["sessions", session, "shares" | "asks" | "viewers" | "drive" | "say", *_]:
+                return self._share(self.sessions[session], method, path.partition(session)[2], sent)
+            case "POST", ["shares", "ask"] | ["shares", "asks", _]:
+                return (200, dict(self.joining)) if self.joining else self.problems.pop(0)
             case "GET", ["preferences"]:
                 return 200, self.preferences
             case "PUT", ["preferences"]:
@@ -364,6 +393,19 @@ class Broker:
         if session.socket is not None:
             session.socket.send({"type": "closing", "reason": "ended by its owner", "retry_after": None})
             session.socket.close(1000, "ended by its owner")
+        return 204, None
+
+    def _share(self, session: Session, method: str, path: str, body: dict) -> tuple[int, dict | None]:
+        if method == "GET" and path == "/shares":
+            return 200, {"items": session.shares}
+        session.acts.append((method, path, body))
+        if (method, path) == ("POST", "/shares"):
+            share = {"id": f"share{len(session.shares)}", "revoked": None, "expires": "2999-01-01T00:00:00Z"}
+            share |= {"role": body["role"], "person": body.get("person"), "guests": body.get("guests", False)}
+            session.shares.append(share)
+            return 201, {**share, "url": f"http://127.0.0.1:{self.port}/join/#a-secret"}
+        if method == "DELETE" and path.startswith("/shares/"):
+            session.shares = [share for share in session.shares if not path.endswith(share["id"])]
         return 204, None
 
     def _prefer(self, wanted: dict) -> tuple[int, dict]:
@@ -428,14 +470,18 @@ class Broker:
             socket.close(*self.close_attach_with.pop(0))
             return session, socket
         offset = attach["output_offset"]
+        cols, rows = session.size or (attach["cols"], attach["rows"])
         start = 0 if offset is None else min(offset + self.shift_output, len(session.output))
         socket.send(
             {
                 "type": "attached",
                 "session": session.id,
-                "role": "driver",
-                "cols": attach["cols"],
-                "rows": attach["rows"],
+                "role": session.role,
+                "cols": cols,
+                "rows": rows,
+                "owner": PERSON,
+                "viewer": "v1",
+                "recorded": session.recorded,
                 "output_offset": start,
                 "input_offset": len(session.typed),
                 "window": WINDOW_BYTES,
@@ -461,6 +507,10 @@ class Broker:
             socket.acked_by_page = message["offset"]
             socket.acked = max(socket.acked, message["offset"])
             session.ack_log.append(message["offset"])
+        elif kind == "role":
+            session.role_asks.append(message["ask"])
+        elif kind in ("resize", "interrupt", "stay") and session.role == "watcher":
+            self.violations.append(f"a watcher sent {message}")
         elif kind == "resize":
             session.resizes.append((message["cols"], message["rows"]))
         elif kind == "ping":
@@ -476,6 +526,9 @@ class Broker:
             self.violations.append(f"message: {message}")
 
     def _on_input(self, session: Session, socket: Socket, data: bytes) -> None:
+        if session.role == "watcher":
+            self.violations.append(f"a watcher typed {data!r}")
+            return
         session.typed += data
         if session.acks_input:
             socket.send({"type": "input_ack", "offset": len(session.typed)})

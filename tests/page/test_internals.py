@@ -28,7 +28,12 @@ PROBE = """async () => {
     await new Promise((parsed) => terminal.write("\\x1b[5;9r\\x1b[7;7H", parsed));
     internals.clearForOtherColumns(terminal);
     await new Promise((parsed) => terminal.write("home", parsed));
-    return { seen, afterPlainWrite, atOnce, cleared: line() };
+    const cleared = line();
+    internals.boundCounts(terminal);
+    const begun = performance.now();
+    const many = ["L", "M", "S", "T", "I", "Z"].map((final) => `\\x1b[2147483647${final}`).join("");
+    await new Promise((parsed) => terminal.write(`\\x1b[H\\x1b[2Jab\\x1b[2147483647b${many}\\x1b[Hdone`, parsed));
+    return { seen, afterPlainWrite, atOnce, cleared, bounded: line(), tookMs: performance.now() - begun };
 }"""
 
 
@@ -39,3 +44,5 @@ async def test_the_unpublished_parts_are_there(terminal: Terminal) -> None:
     assert found["afterPlainWrite"] == "", "else the second is not needed any more"
     assert found["atOnce"] == "first second", "the next write is parsed at once"
     assert found["cleared"] == "home", "without its text, and with the cursor in the corner"
+    assert found["bounded"] == "done", "what is repeated without end ends"
+    assert found["tookMs"] < 5000

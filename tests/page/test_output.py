@@ -73,12 +73,19 @@ async def test_the_clipboard_is_out_of_reach_of_output(terminal: Terminal) -> No
     assert b"52;" not in session.typed
 
 
+async def first_line(terminal: Terminal) -> tuple[float, float]:
+    """A place on the third character or so of the first line."""
+    box = await terminal.page.locator(".xterm-screen").bounding_box()
+    assert box
+    return box["x"] + 24, box["y"] + 8
+
+
 @pytest.mark.parametrize("target", ["javascript:alert(1)", "file:///etc/passwd", "data:text/html,x"])
 async def test_only_web_links_are_followed(terminal: Terminal, target: str) -> None:
     session = await terminal.open()
     session.print(f"\x1b]8;;{target}\x1b\\click here\x1b]8;;\x1b\\ end".encode())
     await terminal.shows("click here")
-    await terminal.page.mouse.click(30, 48)
+    await terminal.page.mouse.click(*await first_line(terminal))
     await terminal.page.keyboard.type("x")  # an answer to the click, had there been one, came before this
     await wait_until(lambda: b"x" in session.typed, "the key")
     assert not await terminal.page.evaluate("document.getElementById('link').open")
@@ -88,8 +95,9 @@ async def test_a_web_link_asks_first(terminal: Terminal) -> None:
     session = await terminal.open()
     session.print(b"\x1b]8;;https://example.com/path?q=1\x1b\\a friendly name\x1b]8;;\x1b\\")
     await terminal.shows("a friendly name")
-    await terminal.page.mouse.move(40, 48)
-    await terminal.page.mouse.click(30, 48)
+    x, y = await first_line(terminal)
+    await terminal.page.mouse.move(x + 10, y)
+    await terminal.page.mouse.click(x, y)
     await terminal.page.wait_for_selector("#link[open]")
     assert await terminal.page.inner_text("#link-url") == "https://example.com/path?q=1"
     assert await terminal.page.inner_text("#link-host") == "example.com"

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.utils import timezone
 
-from terminals.models import AUDITORS, ApiToken, Grant, Person, PersonKey, Session
+from terminals.models import AUDITORS, ApiToken, Delivery, Grant, Person, PersonKey, Session, Webhook
 from tests.pages.helpers import Browser, Page
 from tests.pages.test_markup import check_nothing_inline
 from tunnels.audit import Actor, Event, record
@@ -42,8 +42,11 @@ PAGES = [
     "/grants/explain/?person=alice&host=web1&login=root&capability=terminal",
     "/audit/",
     "/account/",
+    "/webhooks/",
+    "/webhooks/WEBHOOK/",
 ]
-FORMS = {path: path for path in ("/grants/", "/approvals/tokens/", "/account/")} | {"/account/keys/": "/account/"}
+FORMS = {path: path for path in ("/grants/", "/approvals/tokens/", "/account/", "/webhooks/")}
+FORMS |= {"/account/keys/": "/account/"}
 """Where each is sent, and the page that it stands on."""
 UNTOUCHED = {"/hosts/web1/terminal?login=root", "/sessions/"}
 
@@ -70,6 +73,8 @@ def write_everywhere(word: str, waiting: Host, bob: Person) -> None:
     Grant.objects.filter(group=None).update(created_by=word)
     Grant.objects.exclude(group=None).update(logins=[word], networks=[word], created_by=word)
     Session.objects.update(stated_reason=word, reason=word, ended_by=word)
+    Webhook.objects.update(name=word, url=word, events=[word], created_by=word)
+    Delivery.objects.update(event=word, body=word, problem=word)
     AuditEvent._base_manager.update(person=word, host=word, login=word, detail={word: {"list": [word], "n": None}})
 
 

@@ -93,7 +93,7 @@ async def read(answer) -> list[dict]:
 async def test_export_streams_and_is_itself_audited(auditor_and_story, monkeypatch):
     from asgiref.sync import sync_to_async
 
-    monkeypatch.setattr("terminals.api.audit.BATCH", 2)
+    monkeypatch.setattr("terminals.audit_log.BATCH", 2)
     api = await sync_to_async(Api)(token=auditor_and_story)
     answer = await sync_to_async(api.get)("/audit?host=web1", Accept=NDJSON)
     assert (answer.status_code, answer["Content-Type"]) == (200, NDJSON)

@@ -35,6 +35,7 @@ def test_a_host_as_its_user_sees_it(alice, web1, alices):
         "rights": [{"login": "root", "capabilities": ["terminal"]}],
         "info": {},
         "tunnel_port": web1.tunnel_port,
+        "second_factor": False,
         "enrollment": None,
     }
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = float(os.environ.get("TEST_PATIENCE", "1"))
@@ -89,7 +90,7 @@ class Broker:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.web_port}"
+        return self.settings.get("BROKERD_PUBLIC_URL") or f"http://127.0.0.1:{self.web_port}"
 
     @property
     def log(self) -> Path:
@@ -158,6 +159,8 @@ class Broker:
             headers["Authorization"] = f"Bearer {self.tokens[person]}"
         if data is not None:
             headers.setdefault("Content-Type", "application/json")
+        headers.setdefault("Host", urlsplit(self.url).netloc)
+        headers.setdefault("X-Forwarded-Proto", urlsplit(self.url).scheme)  # a proxy's word, where one is trusted
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.web_port, timeout=20 * SCALE, source_address=(source, 0) if source else None
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.story.broker import SCALE, Broker
+from tests.story.agent import AgentMachine
+from tests.story.broker import SCALE, Broker, until
 from tests.story.machine import Machine, keygen
 
 OPTIONS = {
@@ -28,7 +30,7 @@ class Client:
     folder: Path
     broker: Broker
     person: str
-    machines: list[Machine] = field(default_factory=list)
+    machines: Sequence[Machine | AgentMachine] = ()
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,7 @@ class Client:
         self.write()
 
     def add_key(self) -> None:
-        """To the person's account, and wait until the gateway knows it."""
+        """To the person's account. The gateway knows it a moment later, or when it is started again."""
         self.broker.manage("add_key", self.person, str(self.key.with_suffix(".pub")))
 
     def write(self, extra: str = "") -> None:
@@ -82,6 +84,26 @@ class Client:
     ) -> subprocess.CompletedProcess[bytes]:
         """`ssh` to a host, through the broker."""
         return run(["ssh", "-F", str(self.config), *self.jump, *options, destination, *words], **more)
+
+
+def known_client(
+    folder: Path, broker: Broker, person: str = "alice", machines: Sequence[Machine | AgentMachine] = ()
+) -> Client:
+    """One whose key the gateway knows already."""
+    client = Client(folder, broker, person, machines)
+    client.add_key()
+    until(lambda: client.ssh(person).returncode == 0, "the gateway knows the key")
+    return client
+
+
+def client_without_a_try(folder: Path, broker: Broker, person: str = "alice") -> Client:
+    """Known as well, by a restart: nothing that the gateway would hold against its address came before."""
+    client = Client(folder, broker, person)
+    client.add_key()
+    broker.stop()
+    broker.start()
+    assert client.ssh(person).returncode == 0
+    return client
 
 
 def run(command: list[str], *, stdin: bytes = b"", seconds: float = 30) -> subprocess.CompletedProcess[bytes]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.needs import missing
 from tests.story.broker import Broker, running
-from tests.story.machine import SSHD, Machine, machine, terminal_grant
+from tests.story.machine import SSHD, Machine, machine, terminal_host
 
 HASTY = {
     "BROKERD_SESSION_GRACE": "2",
@@ -51,24 +51,21 @@ def stern_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 def web1(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A host that is online for the whole run, where alice has a terminal."""
-    with machine(tmp_path_factory.mktemp("machines"), "web1", broker) as made:
-        made.bring_up(terminal_grant())
+    with terminal_host(tmp_path_factory.mktemp("machines"), "web1", broker) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def hasty1(hasty_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """`web1`, on the hasty broker."""
-    with machine(tmp_path_factory.mktemp("machines"), "hasty1", hasty_broker) as made:
-        made.bring_up(terminal_grant())
+    with terminal_host(tmp_path_factory.mktemp("machines"), "hasty1", hasty_broker) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def stern1(stern_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """`web1`, on the stern broker."""
-    with machine(tmp_path_factory.mktemp("machines"), "stern1", stern_broker) as made:
-        made.bring_up(terminal_grant())
+    with terminal_host(tmp_path_factory.mktemp("machines"), "stern1", stern_broker) as made:
         yield made
 
 

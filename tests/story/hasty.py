@@ -19,14 +19,14 @@ def main() -> None:
     django.setup()
     from django.core.management import execute_from_command_line
 
-    import brokerd.gateway
+    import brokerd.door
     import terminals.consumer
     import terminals.grants
     import terminals.tickets
     import terminals.viewer
     import tunnels.pairing
 
-    brokerd.gateway.LOGIN_GRACE_S = LOGIN_GRACE_S
+    brokerd.door.LOGIN_GRACE_S = LOGIN_GRACE_S
     terminals.consumer.ATTACH_TIMEOUT_S = TICKET_S
     terminals.tickets.LIFETIME_S = TICKET_S
     terminals.grants.LIMIT_S = range(1, 3600)

@@ -216,8 +216,21 @@ class Machine:
                 process.wait()
 
 
+def ssh_grant(person: str = "alice") -> dict[str, Any]:
+    """All that a stock client can use."""
+    return terminal_grant(person) | {"capabilities": ["terminal", "exec", "sftp", "forward"]}
+
+
 def terminal_grant(person: str = "alice", *logins: str) -> dict[str, Any]:
     return {"person": person, "logins": list(logins or (LOGIN,)), "capabilities": ["terminal"]}
+
+
+@contextmanager
+def terminal_host(folder: Path, name: str, broker: Broker) -> Iterator[Machine]:
+    """Online, and alice has a terminal there."""
+    with machine(folder, name, broker) as made:
+        made.bring_up(terminal_grant())
+        yield made
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.urls import get_resolver
 
+from brokerd import health
 from brokerd.api import api
 
 
@@ -16,6 +17,7 @@ def all_routes() -> set[tuple[str, str]]:
     patterns = get_resolver().url_patterns
     others = {("*", route) for route in _walk(patterns) if not route.startswith("api/v1/")}
     extras = {("*", "api/v1/openapi.json"), ("*", "api/v1/docs"), ("*", "api/v1/")}
+    extras |= {("*", path.lstrip("/")) for path in health.PATHS}
     return operations | others | extras
 
 

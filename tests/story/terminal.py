@@ -34,6 +34,8 @@ class Terminal:
     messages: list[dict[str, Any]] = field(default_factory=list)
     attached: dict[str, Any] = field(default_factory=dict)
     input_acked: int = 0
+    skipped: int = 0
+    """Bytes of output that were left out, by what it was told."""
 
     def __post_init__(self) -> None:
         self._pings = 0
@@ -63,13 +65,15 @@ class Terminal:
         if fields["type"] == "attached":
             self.attached = fields
             self.input_acked = fields["input_offset"]
+        elif fields["type"] == "gap" and fields["from"] == self.offset:
+            self.skipped += fields["to"] - fields["from"]
         elif fields["type"] == "input_ack":
             self.input_acked = fields["offset"]
 
     @property
     def offset(self) -> int:
         """The next output byte, counted from the beginning of the session."""
-        return int(self.attached["output_offset"]) + len(self.output)
+        return int(self.attached["output_offset"]) + self.skipped + len(self.output)
 
     @property
     def kinds(self) -> list[str]:

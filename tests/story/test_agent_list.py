@@ -8,11 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.story.agent import AgentMachine, agent_machine
-from tests.story.broker import Broker, until
-from tests.story.client import Client
-from tests.story.machine import LOGIN
+from tests.story.broker import Broker
+from tests.story.client import Client, known_client
+from tests.story.machine import LOGIN, ssh_grant
 
-ALL = {"person": "alice", "logins": [LOGIN], "capabilities": ["terminal", "exec", "sftp", "forward"]}
 REASON = b"this machine takes only its own list of keys: use ssh -J"
 
 
@@ -21,16 +20,13 @@ def host(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
     folder = tmp_path_factory.mktemp("listed")
     (folder / "keys").write_text("# nobody yet\n")
     with agent_machine(folder, "listed1", broker, "--authorized-keys", str(folder / "keys")) as made:
-        made.bring_up(ALL)
+        made.bring_up(ssh_grant())
         yield made
 
 
 @pytest.fixture(scope="module")
 def alice(broker: Broker, host: AgentMachine, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    client = Client(tmp_path_factory.mktemp("alice"), broker, "alice", [host])  # type: ignore[list-item]
-    client.add_key()
-    until(lambda: client.ssh("alice").returncode == 0, "the gateway knows the key")
-    return client
+    return known_client(tmp_path_factory.mktemp("alice"), broker, "alice", [host])
 
 
 def listed(host: AgentMachine, *lines: str) -> None:
@@ -51,9 +47,7 @@ def test_who_is_listed_gets_in_end_to_end(host: AgentMachine, alice: Client):
 
 def test_being_listed_is_not_enough_without_a_grant(broker: Broker, host: AgentMachine, alice: Client):
     listed(host, alice.public_key)
-    bob = Client(alice.folder.parent / "bob", broker, "bob", [host])  # type: ignore[list-item]
-    bob.add_key()
-    until(lambda: bob.ssh("bob").returncode == 0, "the gateway knows the key")
+    bob = known_client(alice.folder.parent / "bob", broker, "bob", [host])
     assert bob.end_to_end(f"{LOGIN}@{host.name}", "id").returncode == 255
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,25 +10,21 @@ import pytest
 
 from tests.agent.sharing import ESCAPE, User
 from tests.story.agent import AgentMachine, agent_machine
-from tests.story.broker import Broker, soon, until
-from tests.story.client import Client
-from tests.story.machine import LOGIN
+from tests.story.broker import Broker, until
+from tests.story.client import known_client
+from tests.story.machine import LOGIN, terminal_grant
 from tests.story.test_agent_shell import Terminal
-
-GRANT = {"person": "alice", "logins": [LOGIN], "capabilities": ["terminal"]}
 
 
 @pytest.fixture
 def host(broker: Broker, tmp_path: Path) -> Iterator[AgentMachine]:
     with agent_machine(tmp_path, "desk1", broker) as made:
-        made.bring_up(GRANT)
+        made.bring_up(terminal_grant())
         yield made
 
 
 async def test_a_person_joins_by_ssh_and_the_record_is_the_brokers(broker: Broker, host: AgentMachine, tmp_path: Path):
-    alice = Client(tmp_path / "alice", broker, "alice")
-    alice.add_key()
-    await soon(lambda: alice.ssh("alice").returncode == 0, "the gateway knows the key")
+    alice = await asyncio.to_thread(known_client, tmp_path / "alice", broker)
     with User(broker.url, host.state) as user:
         await user.sees("this terminal is shared")
         with Terminal(alice.command(f"{LOGIN}@desk1", options=("-tt",))) as terminal:

@@ -17,25 +17,20 @@ import pytest
 from tests.needs import require_program
 from tests.story.agent import AgentMachine, agent_machine
 from tests.story.broker import SCALE, Broker, until
-from tests.story.client import Client, run
-from tests.story.machine import LOGIN
-
-ALL = {"person": "alice", "logins": [LOGIN], "capabilities": ["terminal", "exec", "sftp", "forward"]}
+from tests.story.client import Client, known_client, run
+from tests.story.machine import LOGIN, ssh_grant
 
 
 @pytest.fixture(scope="module")
 def host(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentMachine]:
     with agent_machine(tmp_path_factory.mktemp("agent"), "bare1", broker, "--login-shell") as made:
-        made.bring_up(ALL)
+        made.bring_up(ssh_grant())
         yield made
 
 
 @pytest.fixture(scope="module")
 def alice(broker: Broker, host: AgentMachine, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    client = Client(tmp_path_factory.mktemp("alice"), broker, "alice")
-    client.add_key()
-    until(lambda: client.ssh("alice").returncode == 0, "the gateway knows the key")
-    return client
+    return known_client(tmp_path_factory.mktemp("alice"), broker)
 
 
 @pytest.fixture(scope="module")

@@ -73,9 +73,15 @@ async def test_forty_tries_in_one_connection_are_cut(broker: Broker, fresh: Mach
         await connect(fresh, client_keys=keys)
 
 
-@pytest.mark.parametrize("said", [b"", b"SSH-2.0-silent\r\n"], ids=["silent", "version only"])
-def test_a_connection_that_does_not_log_in_is_closed(hasty_broker: Broker, said: bytes):
-    with socket.create_connection(("127.0.0.1", hasty_broker.ssh_port), timeout=10 * SCALE) as peer:
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("127.0.0.2", b""), ("127.0.0.3", b"SSH-2.0-silent\r\n")],
+    ids=["silent", "version only"],
+)
+def test_a_connection_that_does_not_log_in_is_closed(hasty_broker: Broker, source: str, said: bytes):
+    """From addresses of their own: it is held against them."""
+    place = ("127.0.0.1", hasty_broker.ssh_port)
+    with socket.create_connection(place, timeout=10 * SCALE, source_address=(source, 0)) as peer:
         assert peer.recv(100).startswith(b"SSH-2.0-brokerd")
         peer.sendall(said)
         began = time.monotonic()

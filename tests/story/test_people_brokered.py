@@ -15,8 +15,9 @@ import pytest
 
 from tests.story.accounts import account
 from tests.story.broker import Broker, until
-from tests.story.client import Client, run
+from tests.story.client import Client, known_client, run
 from tests.story.machine import LOGIN, Machine, machine
+from tests.story.screen import Screen
 from tests.story.terminal import reattach
 
 pytestmark = pytest.mark.sshd
@@ -32,42 +33,12 @@ def host(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 @pytest.fixture(scope="module")
 def alice(broker: Broker, host: Machine, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    client = Client(tmp_path_factory.mktemp("alice"), broker, "alice")
-    client.add_key()
-    until(lambda: client.ssh("alice").returncode == 0, "the gateway knows the key")
-    return client
+    return known_client(tmp_path_factory.mktemp("alice"), broker)
 
 
 @pytest.fixture(scope="module")
 def to(host: Machine) -> str:
     return f"{LOGIN}@{host.name}"
-
-
-class Screen:
-    """A stock client in a terminal of its own, as a person sees it."""
-
-    def __init__(self, client: Client, destination: str) -> None:
-        self.process = subprocess.Popen(
-            client.command(destination, options=("-tt",)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert self.process.stdin and self.process.stdout
-        self._in, self._out = self.process.stdin, self.process.stdout
-        os.set_blocking(self._out.fileno(), False)
-        self.shown = bytearray()
-
-    def shows(self, text: bytes) -> None:
-        def look() -> bool:
-            self.shown.extend(self._out.read() or b"")
-            return text in self.shown
-
-        until(look, f"{text!r} is shown")
-
-    def type(self, data: bytes) -> None:
-        self._in.write(data)
-        self._in.flush()
 
 
 def live_session(broker: Broker) -> dict:
@@ -266,9 +237,7 @@ def test_what_makes_no_sense_is_told(alice: Client, username: str, reason: bytes
 
 
 def test_a_removed_key_ends_what_it_opened(broker: Broker, alice: Client, host: Machine, to: str, tmp_path: Path):
-    other = Client(tmp_path / "other", broker, "alice")
-    other.add_key()
-    until(lambda: other.ssh("alice").returncode == 0, "the gateway knows the key")
+    other = known_client(tmp_path / "other", broker)
     process = subprocess.Popen(other.command(to, "echo up; sleep 60"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout and process.stdout.readline() == b"up\n"
     listed = run(["ssh-keygen", "-lf", str(other.key)]).stdout.split()[1].decode()

@@ -18,11 +18,10 @@ import pytest
 
 from tests.needs import missing, require_program
 from tests.story.broker import Broker, until
-from tests.story.client import Client, run
-from tests.story.machine import LOGIN, Machine, machine
+from tests.story.client import Client, known_client, run
+from tests.story.machine import LOGIN, Machine, machine, ssh_grant
 
 pytestmark = pytest.mark.sshd
-ALL = {"person": "alice", "logins": [LOGIN], "capabilities": ["terminal", "exec", "sftp", "forward"]}
 NAME = "clients1"
 TO = f"{LOGIN}@{NAME}"
 COMMAND = "cat; echo said; echo apart >&2; exit 3"
@@ -60,16 +59,14 @@ def alice(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with machine(folder, NAME, broker) as host:
         keys = host.folder / "authorized_keys"
         keys.touch()
-        host.bring_up(ALL, authorized_keys=keys)
-        client = Client(folder / "alice", broker, "alice", [host])
-        client.add_key()
+        host.bring_up(ssh_grant(), authorized_keys=keys)
+        client = known_client(folder / "alice", broker, "alice", [host])
         keys.write_text(client.public_key + "\n")
         proxy = f"ssh -F {client.config} -W %h:%p -p {broker.ssh_port} alice@127.0.0.1"
         client.write(
             f"Host brokered\n    HostName 127.0.0.1\n    Port {broker.ssh_port}\n    User {TO}\n"
             f"Host end-to-end\n    HostName {NAME}\n    User {LOGIN}\n    ProxyCommand {proxy}\n"
         )
-        until(lambda: client.ssh("alice").returncode == 0, "the gateway knows the key")
         yield Person(client, host, folder)
 
 
@@ -264,7 +261,7 @@ def test_ansible(alice: Person, data: Path, tmp_path: Path):
 def test_autossh_keeps_an_agent(fresh: Machine):
     """The machine's side: whatever ends the ssh below it, there is a new one, and the host is back."""
     require_program("autossh")
-    fresh.bring_up(ALL, agent=False)
+    fresh.bring_up(ssh_grant(), agent=False)
     command = ["autossh", "-M", "0", *fresh.ssh_command()[1:]]
     keeper = subprocess.Popen(
         command, env={**os.environ, "AUTOSSH_GATETIME": "0"}, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL

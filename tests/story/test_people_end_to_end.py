@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.story.broker import Broker, until
-from tests.story.client import Client, run
+from tests.story.client import Client, known_client, run
 from tests.story.machine import LOGIN, Machine, keygen, machine
 
 pytestmark = pytest.mark.sshd
@@ -30,10 +30,8 @@ def host(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 @pytest.fixture(scope="module")
 def alice(broker: Broker, host: Machine, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    client = Client(tmp_path_factory.mktemp("alice"), broker, "alice", [host])
-    client.add_key()
+    client = known_client(tmp_path_factory.mktemp("alice"), broker, "alice", [host])
     (host.folder / "authorized_keys").write_text(client.public_key + "\n")
-    until(lambda: client.ssh("alice").returncode == 0, "the gateway knows the key")
     return client
 
 

@@ -10,29 +10,25 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from tests.story.broker import Broker, until
-from tests.story.client import Client
-from tests.story.machine import LOGIN, Machine, machine
+from tests.story.broker import Broker
+from tests.story.client import Client, known_client
+from tests.story.machine import LOGIN, Machine, machine, ssh_grant
 from tests.story.terminal import shell
 
 pytestmark = pytest.mark.sshd
-ALL = {"person": "alice", "logins": [LOGIN], "capabilities": ["terminal", "exec", "sftp", "forward"]}
 MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
 def host(broker: Broker, tmp_path_factory: pytest.TempPathFactory):
     with machine(tmp_path_factory.mktemp("limits"), "limits1", broker) as made:
-        made.bring_up(ALL)
+        made.bring_up(ssh_grant())
         yield made
 
 
 @pytest.fixture(scope="module")
 def alice(broker: Broker, host: Machine, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    client = Client(tmp_path_factory.mktemp("alice"), broker, "alice")
-    client.add_key()
-    until(lambda: client.ssh("alice").returncode == 0, "the gateway knows the key")
-    return client
+    return known_client(tmp_path_factory.mktemp("alice"), broker)
 
 
 async def connect(alice: Client, username: str) -> asyncssh.SSHClientConnection:
@@ -141,7 +137,7 @@ async def test_what_is_not_for_people(portal: asyncssh.SSHClientConnection, brok
 
 async def test_a_host_that_is_lost_ends_what_goes_there(broker: Broker, tmp_path: Path, alice: Client):
     with machine(tmp_path, "goner1", broker) as goner:
-        goner.bring_up({**ALL, "capabilities": ["exec", "forward"]})
+        goner.bring_up({**ssh_grant(), "capabilities": ["exec", "forward"]})
         async with await connect(alice, f"{LOGIN}@goner1") as connection, await connect(alice, "alice") as jump:
             process = await connection.create_process("echo up; sleep 60")
             assert await process.stdout.readline() == "up\n"

@@ -6,21 +6,20 @@ A few seconds of random cuts by default; `TEST_MINUTES=10` makes it about ten mi
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from tests.story.broker import Broker, soon
 from tests.story.machine import Machine
 from tests.story.page import Page, page
 from tests.story.way import Break, Fate
 
 pytestmark = pytest.mark.sshd
-MINUTES = float(os.environ.get("TEST_MINUTES", "0"))
-EXAMPLES = int(MINUTES * 120) or 16
+EXAMPLES = examples(16, 120)
 """Of each of the two tests; one takes a quarter of a second or so."""
 FLOOD = random.Random(7).randbytes(1_500_000)
 """Less than the ring holds: all of it must arrive, however long nobody looks."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from tunnels.agent.backoff import Pace, delay_s, in_words, spread
@@ -16,6 +17,7 @@ from tunnels.agent.portal import Portal, Reply, Unreachable
 from tunnels.agent.say import Say
 from tunnels.agent.state import Broker, State, StateError
 
+logger = logging.getLogger(__name__)
 MakeBody = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -49,6 +51,21 @@ class Approval:
                 return broker
             self._tell(answer)
             await self._pause(self._pace.poll if answer.state == "pending" else self._pace.dormant)
+
+    async def keep_current(self) -> NoReturn:
+        """While the tunnel is up: follow what the portal says about keys that are to be replaced. Never fails."""
+        wait_s = self._pace.first_refresh
+        while True:
+            await self._pause(wait_s)
+            wait_s = self._pace.refresh
+            try:
+                reply = await self._portal.post("/api/v1/enrollments", await self._make_body())
+                answer = parse_answer(reply.body)
+                if answer.state == "approved":
+                    self._remember(answer)
+            except Exception as error:  # the root of its task: the tunnel goes on without
+                logger.debug("the portal could not be followed: %s", error)
+                wait_s = self._pace.first_refresh * 5
 
     async def _enroll(self) -> Answer | None:
         reply = await self._ask(self._portal.post("/api/v1/enrollments", await self._make_body()))

@@ -20,6 +20,9 @@ class Pace:
     poll: float = 2.0
     dormant: float = 300.0
     """Between looks at an enrollment that was rejected or revoked: an admin may change their mind."""
+    first_refresh: float = 120.0
+    """From the start of a tunnel to the first look at what the portal says about our enrollment now."""
+    refresh: float = 6 * 3600.0
     connect: float = 20.0
     keepalive: float = 10.0
     hangup: float = 3.0

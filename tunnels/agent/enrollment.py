@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
+from asyncssh.public_key import CERT_TYPE_HOST
 
 from tunnels.agent import VERSION
 from tunnels.agent.state import Broker, Gateway
 
+ENDORSED = "brokerd-authority"
+"""What the certificate of the next authority is for; it is no user's."""
 STATES = frozenset({"pending", "approved", "rejected", "revoked"})
 
 
@@ -32,6 +35,8 @@ class Answer:
     code: str
     ca_public_key: str
     gateway: Gateway
+    ca_endorsement: str = ""
+    """An OpenSSH certificate line in which the authority vouches for the one that follows; empty where none does."""
 
 
 def request_body(*, name: str, public_key: str, host_keys: list[str], login: str, token: str | None) -> dict[str, Any]:
@@ -75,6 +80,7 @@ def parse_answer(body: dict[str, Any]) -> Answer:
                 _port(gateway["port"]),
                 tuple(public_line(_text(line)) for line in gateway["host_keys"]),
             ),
+            ca_endorsement=_text(body.get("ca_endorsement") or ""),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadAnswer(f"the portal's answer does not make sense ({type(error).__name__}: {error})") from error
@@ -106,25 +112,46 @@ def pin(known: Broker | None, answer: Answer, *, url: str, now: str) -> tuple[Br
     """What to remember after this answer, and a warning where it disagrees with what was pinned.
 
     The gateway's host keys and the CA are taken from the first answer only; who could change them here could pose as
-    the broker and then let themselves in. Name, port and address carry no trust and follow the portal.
+    the broker and then let themselves in. Later the gateway itself proves its new keys (`tunnel`), and the CA vouches
+    for the one that follows. Name, port and address carry no trust and follow the portal.
     """
     if known is None:
-        return _broker(answer, url=url, ca=answer.ca_public_key, gateway=answer.gateway, pinned=now), None
+        return _broker(answer, url, [answer.ca_public_key, _vouched_for(answer)], answer.gateway, now), None
     pinned = dataclasses.replace(answer.gateway, host_keys=known.gateway.host_keys)
-    broker = _broker(answer, url=url, ca=known.ca_public_key, gateway=pinned, pinned=known.pinned)
-    if set(answer.gateway.host_keys) & set(known.gateway.host_keys) and answer.ca_public_key == known.ca_public_key:
+    is_known = answer.ca_public_key in known.authorities
+    authorities = known.authorities[known.authorities.index(answer.ca_public_key) :] if is_known else known.authorities
+    if is_known and (coming := _vouched_for(answer)):
+        authorities = [answer.ca_public_key, coming]
+    broker = _broker(answer, url, authorities, pinned, known.pinned)
+    if is_known and set(answer.gateway.host_keys) & set(known.gateway.host_keys):
         return broker, None
     return broker, f"the portal names other keys than those pinned on {known.pinned}; the pinned ones stay in force"
 
 
-def _broker(answer: Answer, *, url: str, ca: str, gateway: Gateway, pinned: str) -> Broker:
+def _vouched_for(answer: Answer) -> str:
+    """The line of the authority that the present one, of the same answer, has signed; empty where it has none."""
+    if not answer.ca_endorsement:
+        return ""
+    try:
+        certificate: Any = asyncssh.import_certificate(answer.ca_endorsement)
+        signed_by = public_line(certificate.signing_key.export_public_key("openssh").decode("ascii"))
+        certificate.validate(CERT_TYPE_HOST, ENDORSED)
+    except (asyncssh.KeyImportError, ValueError, AttributeError):
+        return ""
+    if signed_by != answer.ca_public_key:
+        return ""
+    return public_line(certificate.key.export_public_key("openssh").decode("ascii"))
+
+
+def _broker(answer: Answer, url: str, authorities: list[str], gateway: Gateway, pinned: str) -> Broker:
     return Broker(
         url=url,
         id=answer.id,
         name=answer.name,
         state=answer.state,
         tunnel_port=answer.tunnel_port,
-        ca_public_key=ca,
+        ca_public_key=authorities[0],
         gateway=gateway,
         pinned=pinned,
+        next_ca_public_key=authorities[1] if len(authorities) > 1 else "",
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import random
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
+
+import asyncssh
 
 from tunnels.agent import screen
 from tunnels.agent.account import Account
@@ -65,9 +69,9 @@ class Agent:
                     broker = await self._approval.obtain()
                 ending = await self._hold(broker)
                 if ending.ask_portal:
-                    self._approval.forget(broker)
+                    self._approval.forget(self._current(broker))
                 await self._wait_after(ending)
-                broker = None if ending.ask_portal else broker
+                broker = None if ending.ask_portal else self._current(broker)
         finally:
             await self._sessions.end()
 
@@ -85,7 +89,33 @@ class Agent:
             self._say(f"tunnel up as {broker.name} (tunnel port {broker.tunnel_port})")
 
         service = self._service(broker)
-        return await hold_tunnel(broker, self._state.key(), service, pace=self._pace, on_up=on_up)
+        async with asyncio.TaskGroup() as group:
+            current = group.create_task(self._approval.keep_current())
+            ending = await hold_tunnel(
+                broker, self._state.key(), service, pace=self._pace, on_up=on_up, on_keys=partial(self._learn, broker)
+            )
+            current.cancel()
+        return ending
+
+    def _learn(self, broker: Broker, gateway_keys: list[str]) -> None:
+        """By what the gateway is known from now on; it has proved it."""
+        known = self._current(broker)
+        gateway = dataclasses.replace(known.gateway, host_keys=tuple(gateway_keys))
+        try:
+            self._state.save_broker(dataclasses.replace(known, gateway=gateway))
+        except StateError as error:
+            self._say(f"the gateway's host keys have changed, and cannot be written down: {error}")
+        else:
+            shown = (asyncssh.import_public_key(line).get_fingerprint() for line in gateway_keys)
+            self._say(f"from now on the gateway is known by {' and '.join(shown)}")
+
+    def _current(self, broker: Broker) -> Broker:
+        """What is known of the broker now; what was known, where the file cannot be read any more."""
+        try:
+            return self._state.broker() or broker
+        except StateError as error:
+            self._warn(str(error))
+            return broker
 
     def _service(self, broker: Broker) -> Service:
         if self._config.forward:
@@ -95,7 +125,7 @@ class Agent:
     def _guard(self, broker: Broker) -> Guard:
         login, path = self._account.login, self._config.authorized_keys
         if path is None:
-            return BrokersGuard(broker.ca_public_key, login)
+            return BrokersGuard(lambda: self._current(broker).authorities, login)
         return ListGuard(KeyList(path, login, broker.ca_public_key, self._warn))
 
     async def _wait_after(self, ending: Ending) -> None:

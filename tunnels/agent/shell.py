@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -29,12 +29,13 @@ OWN_LIST = "this machine takes only its own list of keys: use ssh -J"
 RESTRICTIONS = "no-port-forwarding,no-X11-forwarding,no-agent-forwarding,no-user-rc"
 
 
-def trusted_authority(ca_public_key: str, login: str) -> asyncssh.SSHAuthorizedKeys:
-    """Who may log in, as the one line that sshd would have in `authorized_keys`.
+def trusted_authorities(lines: Iterable[str], login: str) -> asyncssh.SSHAuthorizedKeys:
+    """Who may log in, as the lines that sshd would have in `authorized_keys`.
 
     The `principals` option matters: without it AsyncSSH takes a certificate that names no principal for anybody's.
     """
-    return asyncssh.import_authorized_keys(f'cert-authority,principals="{login}",{RESTRICTIONS} {ca_public_key}\n')
+    options = f'cert-authority,principals="{login}",{RESTRICTIONS}'
+    return asyncssh.import_authorized_keys("".join(f"{options} {line}\n" for line in lines))
 
 
 class Guard(Protocol):
@@ -48,13 +49,14 @@ class Guard(Protocol):
 
 
 class BrokersGuard:
-    """Whoever the broker has made a certificate for."""
+    """Whoever the broker has made a certificate for. `authorities` is asked at each login: they may change."""
 
-    def __init__(self, ca_public_key: str, login: str) -> None:
-        self._admitted = trusted_authority(ca_public_key, login)
+    def __init__(self, authorities: Callable[[], Iterable[str]], login: str) -> None:
+        self._authorities = authorities
+        self._login = login
 
     def admitted(self) -> asyncssh.SSHAuthorizedKeys:
-        return self._admitted
+        return trusted_authorities(self._authorities(), self._login)
 
     def farewell(self, authority: asyncssh.SSHKey) -> str:
         return ""

@@ -48,6 +48,13 @@ class Broker:
     gateway: Gateway
     pinned: str
     """When the gateway's and the CA's keys were pinned, ISO 8601."""
+    next_ca_public_key: str = ""
+    """The authority that follows, vouched for by the present one; empty where none was named."""
+
+    @property
+    def authorities(self) -> list[str]:
+        """Whose certificates count."""
+        return [self.ca_public_key, *([self.next_ca_public_key] if self.next_ca_public_key else [])]
 
 
 class State:
@@ -154,7 +161,8 @@ class State:
 def _broker_from(content: dict[str, Any]) -> Broker:
     gateway = content["gateway"]
     keys = tuple(str(line) for line in gateway["host_keys"])
-    for line in (*keys, content["ca_public_key"]):
+    coming = str(content.get("next_ca_public_key", ""))
+    for line in (*keys, content["ca_public_key"], *([coming] if coming else [])):
         asyncssh.import_public_key(line)
     return Broker(
         url=str(content["url"]),
@@ -165,4 +173,5 @@ def _broker_from(content: dict[str, Any]) -> Broker:
         ca_public_key=str(content["ca_public_key"]),
         gateway=Gateway(str(gateway["host"]), int(gateway["port"]), keys),
         pinned=str(content["pinned"]),
+        next_ca_public_key=coming,
     )

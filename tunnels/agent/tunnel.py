@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from asyncssh.packet import SSHPacket
 
 from tunnels.agent.algorithms import ENCRYPTION, KEX
 from tunnels.agent.backoff import Pace, retry_hint_s
+from tunnels.agent.enrollment import public_line
 from tunnels.agent.state import Broker
 from tunnels.agent.threads import in_daemon_thread
 from tunnels.agent.valve import Link, Valve
@@ -31,6 +32,9 @@ CLOSE_S = 2.0
 ADDRESS_S = 8.0
 """For one of several addresses of the gateway, so that a dead IPv6 route does not use up the time for IPv4."""
 WAITS_FOR_ADMIN = ("waiting for approval", "revoked", "rejected")
+
+
+Keys = Sequence[asyncssh.SSHKey]
 
 
 class Service(Protocol):
@@ -57,7 +61,8 @@ class Ending:
 class _Client(asyncssh.SSHClient):
     """Remembers what AsyncSSH tells only in passing: the key it refused, and why the connection ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_keys: Callable[[list[str]], None]) -> None:
+        self._on_keys = on_keys
         self.refused_key: str | None = None
         self.error: Exception | None = None
         self.farewell = ""
@@ -79,6 +84,13 @@ class _Client(asyncssh.SSHClient):
         """Only asked about keys that are not pinned."""
         self.refused_key = key.get_fingerprint()
         return False
+
+    def host_keys_reported(self, added: Keys, removed: Keys, retained: Keys, revoked: Keys) -> None:
+        """Which keys the gateway has, over a connection that one of those we know has vouched for. Of the added ones it
+        has proved each; those that it has no more are forgotten. OpenSSH calls this UpdateHostKeys."""
+        if retained and (added or removed):
+            lines = (key.export_public_key("openssh").decode("ascii") for key in (*retained, *added))
+            self._on_keys([public_line(line) for line in lines])
 
     def debug_msg_received(self, msg: str, lang: str, always_display: bool) -> None:
         if always_display:
@@ -139,11 +151,24 @@ class _Dialler:
         return transport, conn
 
 
+def _ignore(_keys: list[str]) -> None:
+    return
+
+
 async def hold_tunnel(
-    broker: Broker, key: asyncssh.SSHKey, service: Service, *, pace: Pace, on_up: Callable[[], None]
+    broker: Broker,
+    key: asyncssh.SSHKey,
+    service: Service,
+    *,
+    pace: Pace,
+    on_up: Callable[[], None],
+    on_keys: Callable[[list[str]], None] = _ignore,
 ) -> Ending:
-    """Dials, forwards, and returns how it ended. Cancelling closes the connection: the broker sees it at once."""
-    client = _Client()
+    """Dials, forwards, and returns how it ended. Cancelling closes the connection: the broker sees it at once.
+
+    `on_keys` gets the lines by which the gateway is known from now on, where it has proved others to us.
+    """
+    client = _Client(on_keys)
     try:
         error = await _run(broker, key, service, client, pace, on_up)
     except Exception as caught:  # the tunnel's root: whatever it was, the agent dials again
@@ -206,6 +231,7 @@ async def _dial(
             username=broker.name,
             client_keys=[key],
             known_hosts=(pinned, [], []),
+            server_host_keys_handler=client.host_keys_reported,
             config=None,
             agent_path=None,
             x509_trusted_certs=None,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.utils import timezone
-
 from brokerd.management.base import ActCommand, argument
 from brokerd.times import parse_time
 from terminals.api_tokens import MEANING, Scope, create_api_token
 from terminals.people import find_person
+from tunnels import clock
 from tunnels.audit import OPERATOR
 
 
@@ -26,7 +25,7 @@ class Command(ActCommand):
         )
         parser.add_argument(
             "--expires",
-            type=argument(lambda text: parse_time(text, timezone.now())),
+            type=argument(lambda text: parse_time(text, clock.now())),
             metavar="T",
             help="ISO 8601 with zone, or a duration from now (default: never)",
         )

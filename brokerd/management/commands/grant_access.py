@@ -5,8 +5,6 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.utils import timezone
-
 from brokerd.conf import parse_duration
 from brokerd.management.base import ActCommand, argument, host_named, tag
 from brokerd.times import parse_time
@@ -14,6 +12,7 @@ from terminals.access import Capability
 from terminals.grants import create_grant
 from terminals.limits import GrantLimits
 from terminals.people import find_group, find_person
+from tunnels import clock
 from tunnels.audit import OPERATOR
 from tunnels.models import State
 
@@ -34,7 +33,7 @@ class Command(ActCommand):
         parser.add_argument(
             "--capability", **several, choices=list(Capability), metavar="C", help="of " + ", ".join(Capability)
         )
-        when = argument(lambda text: parse_time(text, timezone.now()))
+        when = argument(lambda text: parse_time(text, clock.now()))
         parser.add_argument("--from", dest="since", type=when, metavar="T", help="ISO 8601 with zone, or a duration")
         parser.add_argument("--until", type=when, metavar="T", help="likewise")
         parser.add_argument("--network", **several, default=[], metavar="CIDR", help="only from these addresses")

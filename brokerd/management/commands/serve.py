@@ -6,13 +6,17 @@ from argparse import ArgumentParser
 from dataclasses import replace
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from brokerd.conf import Address, Config, ConfigError, parse_address, prepare_data_dir
-from tunnels.keystore import DamagedKey, authority_key, gateway_key
+from brokerd.lock import only_one
+from tunnels.keystore import DamagedKey, Role, keys
+
+log = structlog.get_logger(__name__)
 
 
 class Command(BaseCommand):
@@ -28,12 +32,14 @@ class Command(BaseCommand):
             config, web_bind=_address("--web", web, config.web_bind), ssh_bind=_address("--ssh", ssh, config.ssh_bind)
         )
         prepare_data_dir(config)
-        _see_that_database_is_current()
-        _apply(config)
-        _see_that_keys_are_whole()
-        from brokerd.web import start_reactor  # not before it is known that we serve at all
+        with only_one(config.data_dir):
+            _see_that_database_is_current()
+            _apply(config)
+            _see_that_keys_are_whole()
+            _warn_in_the_clear(config)
+            from brokerd.web import start_reactor  # not before it is known that we serve at all
 
-        start_reactor().run_until_complete(_run(config))
+            start_reactor().run_until_complete(_run(config))
 
 
 def _address(option: str, text: str | None, default: Address) -> Address:
@@ -50,6 +56,15 @@ def _apply(config: Config) -> None:
     settings.CSRF_TRUSTED_ORIGINS = sorted(config.origins)
 
 
+def _warn_in_the_clear(config: Config) -> None:
+    if config.is_in_the_clear:
+        log.warning(
+            "passwords and terminals cross the network unencrypted; put a TLS proxy in front (docs/operations.md) and "
+            "set BROKERD_PUBLIC_URL=https://...",
+            portal=config.portal_url,
+        )
+
+
 def _see_that_database_is_current() -> None:
     try:
         executor = MigrationExecutor(connection)
@@ -63,8 +78,8 @@ def _see_that_database_is_current() -> None:
 
 def _see_that_keys_are_whole() -> None:
     try:
-        gateway_key()
-        authority_key()
+        for role in Role:
+            keys(role)
     except DamagedKey as error:
         raise ConfigError(str(error)) from error
 

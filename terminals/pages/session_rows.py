@@ -1,0 +1,53 @@
+"""What the rows of the sessions' page show of a session: of a live one, what its terminal knows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from terminals import live
+from terminals.models import Person, Session
+from terminals.pages.open_terminals import terminal_url
+from terminals.session_log import recording_words
+
+_BOOT = time.time() - time.monotonic()
+"""Read once, so that the same moment is the same text at each look."""
+
+
+def live_facts(session: Session, *, viewer: Person, observable: Collection[UUID]) -> dict[str, Any]:
+    terminal = live.find(session.pk)
+    facts: dict[str, Any] = {
+        **actions(session, viewer),
+        "watch": session.pk in observable and session.person_id != viewer.pk,
+        "recorded": recording_words(session),
+    }
+    if terminal:
+        here = list(dict.fromkeys(one.seat.label for one in list(terminal.viewers)))
+        facts |= {"here": here, "bytes_in": terminal.input_offset, "bytes_out": terminal.history.head}
+        facts["last_input"] = datetime.fromtimestamp(round(_BOOT + terminal.last_input), UTC)
+    return facts
+
+
+def past_facts(session: Session, *, viewer: Person, is_auditor: bool) -> dict[str, Any]:
+    """Owners and auditors play what was recorded; being admin opens no recording."""
+    state = recording_words(session)
+    plays = state in ("recorded", "failed") and (is_auditor or session.person_id == viewer.pk)
+    return {"session": session, "recorded": state, "plays": plays}
+
+
+def actions(session: Session, viewer: Person) -> dict[str, Any]:
+    is_mine, is_live = session.person_id == viewer.pk, session.ended_at is None
+    opens = is_mine and is_live and session.has_terminal
+    return {
+        "session": session,
+        "open_url": terminal_url(session.host, session.login, session.pk) if opens else "",
+        "may_end": is_live and may_end(session, viewer),
+    }
+
+
+def may_end(session: Session, person: Person) -> bool:
+    """Owners end their own, admins any. Auditors and observers only look."""
+    return session.person_id == person.pk or person.is_superuser
