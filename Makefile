@@ -7,6 +7,8 @@ STATIC_SOURCES := $(shell find static -type f -not -path 'static/vendor/*')
 DEV_SOURCES := brokerd tunnels terminals tests bench tools manage.py
 
 .PHONY: run test check format bench soak agent screenshots assets lock clean
+# One pip at a time in one virtual environment
+.NOTPARALLEL:
 
 run: $(VENV)/.runtime staticfiles/.done
 	@$(BIN)/python tools/run.py
@@ -37,8 +39,10 @@ screenshots: $(VENV)/.dev staticfiles/.done
 	@$(BIN)/python -m pytest tests/browser/test_first_run.py
 	@mkdir -p docs/screenshots && cp test-results/hosts.png test-results/approvals.png test-results/terminal.png docs/screenshots/
 
-# A wheel for distant machines, dist/brokerd_agent-*.whl; AsyncSSH is all that it needs
-agent: $(VENV)/.dev
+# A wheel for distant machines, dist/brokerd_agent-*.whl; AsyncSSH is all that it needs, and setuptools to build it
+agent: | $(BIN)/python
+	@sed -n '/^setuptools==/,/[^\\]$$/p' requirements-dev.txt >$(VENV)/setuptools.txt
+	@$(PIP) install --require-hashes -r $(VENV)/setuptools.txt
 	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build brokerd_agent.egg-info
 	@ls dist/brokerd_agent-*.whl
@@ -77,11 +81,11 @@ node_modules/.done: package.json package-lock.json requirements-node.txt | $(BIN
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --ignore-scripts --silent --no-audit --no-fund
 	@touch $@
 
-# The secret key signs nothing here: it keeps this step from making a data directory.
-staticfiles/.done: node_modules/.done tools/vendor.py $(STATIC_SOURCES) brokerd/storage.py | $(BIN)/python
-	@[ -e $(VENV)/.runtime ] || [ -e $(VENV)/.dev ] || $(MAKE) --no-print-directory $(VENV)/.runtime
+# The secret key signs nothing here: it keeps this step from making a data directory. Files of before stay: until it is
+# restarted, a broker that runs gives them out, and pages that are open go on asking for them.
+staticfiles/.done: $(VENV)/.runtime node_modules/.done tools/vendor.py $(STATIC_SOURCES) brokerd/storage.py
 	@$(BIN)/python tools/vendor.py
 	@BROKERD_SECRET_KEY=collecting-static-files-needs-no-real-key \
-	  $(BIN)/python manage.py collectstatic --clear --noinput --verbosity 0
+	  $(BIN)/python manage.py collectstatic --noinput --verbosity 0
 	@chmod -R a+rX staticfiles # whoever installs them need not be who serves them; all else that commands make is private
 	@touch $@

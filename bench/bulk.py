@@ -13,6 +13,8 @@ from bench.stage import Stage
 from bench.terminal import PROMPT, Terminal
 
 MB = 1_000_000
+CONTEXT = 48
+"""Bytes before and after the first wrong one that are shown."""
 
 
 def measure(stage: Stage, effort: Effort) -> list[Figure]:
@@ -34,8 +36,8 @@ def make(path: Path, megabytes: int) -> bytes:
 
 
 def fetch(terminal: Terminal, path: Path, size: int, digest: bytes) -> float:
-    """Seconds for the whole file."""
-    terminal.run(f"stty raw -echo; head -c1 >/dev/null; cat {path}; stty sane")
+    """Seconds for the whole file. ValueError where other bytes arrive than it has."""
+    terminal.run(f"head -c1 >/dev/null; cat {path}; stty sane")
     begun = time.perf_counter()
     terminal.write(b"g")
     chunks, got = [], 0
@@ -46,8 +48,14 @@ def fetch(terminal: Terminal, path: Path, size: int, digest: bytes) -> float:
     seconds = time.perf_counter() - begun
     received = b"".join(chunks)
     if hashlib.sha256(received[:size]).digest() != digest:
-        raise ValueError(f"the bytes of {path.name} arrived changed")
-    if PROMPT not in received[size:]:
-        terminal.until(PROMPT)
+        raise ValueError(f"{path.name} arrived changed: {_difference(received[:size], path.read_bytes())}")
+    terminal.until(PROMPT, received[size:])
     terminal.settle()
     return seconds
+
+
+def _difference(received: bytes, sent: bytes) -> str:
+    """Where it begins, and what stands around it."""
+    offset = next(at for at, (got, was) in enumerate(zip(received, sent, strict=True)) if got != was)
+    around = slice(max(0, offset - CONTEXT), offset + CONTEXT)
+    return f"from byte {offset} on, {received[around]!r} instead of {sent[around]!r}"

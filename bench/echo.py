@@ -10,7 +10,7 @@ from bench.figures import Figure, percentile
 from bench.stage import Stage
 from bench.terminal import Terminal
 
-ECHO = "stty raw -echo; exec cat"
+ECHO = "exec cat"
 PAUSE_S = 0.003
 """Between keys: a person's pause, shortened. Long enough that everything along the way has gone to sleep."""
 

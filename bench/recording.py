@@ -45,8 +45,10 @@ def _compare(
             if prepare:
                 terminal.run(prepare)
                 type_keys(terminal, 50)
-        for _ in range(blocks):
-            figure.add(OURS, measured(recorded) / measured(unrecorded))
+        for number in range(blocks):
+            order = (recorded, unrecorded) if number % 2 else (unrecorded, recorded)
+            values = {terminal: measured(terminal) for terminal in order}
+            figure.add(OURS, values[recorded] / values[unrecorded])
 
 
 def _speed(terminal: Terminal, path: Path, digest: bytes) -> float:

@@ -23,7 +23,7 @@ FAR = Line(round_trip_s=0.05, rate=100_000_000)
 MISSED = 20_000
 """Bytes of output that nobody was there to see."""
 END = b"-END-"
-COMMAND = f"sleep 0.2; head -c {MISSED} /dev/zero | tr '\\0' x; printf -- -EN''D-"
+COMMAND = f"sleep 0.2; head -c {MISSED} /dev/zero | tr '\\0' x; printf -- -EN''D-; stty sane"
 
 
 def measure(stage: Stage, effort: Effort) -> list[Figure]:

@@ -61,9 +61,8 @@ class Terminal(ABC):
             if data := self.take(limit):
                 return data
 
-    def until(self, marker: bytes) -> bytes:
-        """Read up to `marker`; the newest output."""
-        seen = b""
+    def until(self, marker: bytes, seen: bytes = b"") -> bytes:
+        """Read up to `marker`, unless it stands in `seen`; the newest output."""
         while marker not in seen:
             seen = seen[-KEPT:] + self.read()
         return seen
@@ -77,10 +76,10 @@ class Terminal(ABC):
         self.settle()
 
     def run(self, command: str) -> None:
-        """Start a command, whose echo is left behind once READY is printed."""
-        self.write(f"printf REA''DY; {command}\n".encode())
+        """Start a command in a raw terminal, which gives nothing back of what is typed from here on."""
+        # READY comes after `stty`, however long the machine takes for that: an echo would stand in what is measured.
+        self.write(f"stty raw -echo && printf REA''DY; {command}\n".encode())
         self.until(b"READY")
-        time.sleep(0.1)
         self.settle()
 
 

@@ -80,10 +80,14 @@ def _rest(data_dir: Path, *, recordings: bool) -> Iterator[Path]:
         is_top = here == data_dir
         gone = {*LEFT_OUT, DATABASE, ANCHOR} | (set() if recordings else {RECORDINGS})
         folders[:] = sorted(name for name in folders if not (is_top and name in gone))
-        for name in sorted(files):
-            is_derived = here.name == RECORDINGS and name.startswith(DERIVED)
-            path = here / name
-            if not (is_top and name in gone) and not is_derived and path.is_file() and not path.is_symlink():
+        kept = [here / name for name in sorted(files) if not (is_top and name in gone)]
+        for path in (*(here / name for name in folders), *kept):
+            if path.is_symlink():
+                shown = path.relative_to(data_dir)
+                raise BackupError(f"{shown} is a symbolic link: what it leads to would be missing; move it back")
+        for path in kept:
+            is_derived = here.name == RECORDINGS and path.name.startswith(DERIVED)
+            if not is_derived and path.is_file():
                 yield path
 
 
@@ -197,9 +201,10 @@ def _unpack(source: Path, folder: Path) -> dict[str, Any]:
 def _read_manifest(content: bytes) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(content)
+        time.gmtime(manifest["made"] + 0)  # which takes None for now
         if manifest["kind"] == KIND and isinstance(manifest["sha256"], dict):
             return manifest
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         pass
     raise BackupError("the manifest makes no sense: it is no backup, or one of another version")
 

@@ -51,6 +51,7 @@ def logging_config(log_format: str) -> dict[str, Any]:
         "loggers": {
             "asyncssh": {"level": "WARNING"},
             "daphne": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},  # it names whole URLs, and the path of a webhook's often is a password
             "django.request": {"level": "ERROR"},
             "django.security": {"level": "ERROR"},
             # A stranger's Host header would be a traceback in the log, as often as they like.

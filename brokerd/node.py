@@ -7,11 +7,8 @@ new connections, terminals are told why and when to come back, tunnels are writt
 from __future__ import annotations
 
 import asyncio
-import gc
-import resource
 import secrets
 import signal
-import sys
 import time
 from contextlib import AsyncExitStack
 
@@ -20,7 +17,7 @@ from channels.db import database_sync_to_async
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from brokerd import health
+from brokerd import health, process
 from brokerd.conf import Address, Config
 from brokerd.entry import Entry
 from brokerd.figures import Figures
@@ -35,6 +32,7 @@ from terminals.live import LiveTerminals
 from terminals.recording.recordings import Recordings
 from terminals.replay.indexer import Indexer
 from terminals.sessions import end_leftovers, newest_change
+from terminals.ssh import held
 from terminals.ssh.desk import PeopleDesk
 from terminals.ssh.held import Held
 from terminals.webhooks.dispatcher import Dispatcher
@@ -51,10 +49,6 @@ from tunnels.spool import Spool
 from tunnels.witness import Witness
 
 REQUESTS_DRAIN_S = 3
-FILES = 65_536
-SWITCH_INTERVAL_S = 0.0005
-"""How long a thread that waits for the interpreter leaves it to another. Python's own 5 ms is what a key would wait,
-several times on its way, while a request or a re-check computes in its thread."""
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +82,7 @@ class Node:
     async def run(self, application: object) -> None:
         """Serve until a signal asks to stop. ConfigError when a door cannot open."""
         self._handle_signals()
-        _raise_file_limit()
+        process.prepare()
         database.never_made_anew()
         web = WebServer(application)
         async with AsyncExitStack() as stack:
@@ -128,6 +122,7 @@ class Node:
             address = await web.start(self.config.web_bind)
             stack.push_async_callback(web.stop_listening)
             live.install(self.terminals)
+            held.install(self.held)
             figures = Figures(
                 registry=self.registry,
                 terminals=self.terminals,
@@ -137,8 +132,7 @@ class Node:
                 pairing=self.pairing,
             )
             health.watch(figures, gateway_ready=lambda: gateway.is_listening)
-            sys.setswitchinterval(SWITCH_INTERVAL_S)
-            _calm_garbage_collection()
+            process.settle()
             log.info("broker is up", portal=str(address), gateway=str(Address(self.config.ssh_bind.host, gateway.port)))
             notify("READY=1")
             await self._beat()
@@ -197,21 +191,3 @@ def _open_database() -> BaseDatabaseWrapper:
     kept.inc_thread_sharing()
     kept.ensure_connection()
     return kept
-
-
-def _raise_file_limit() -> None:
-    """Each tunnel, browser and file of a recording takes one; many systems begin with 1024, and allow far more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _calm_garbage_collection() -> None:
-    """What start-up made stays; without this each full collection walks Django's whole module graph.
-
-    Keys leave no cycles behind, but requests and SSH connections do, and memory grows by what is not looked for.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 10, 5)

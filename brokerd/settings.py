@@ -72,7 +72,7 @@ TEMPLATES = [
 
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "tunnels.sqlite",
         "NAME": BROKERD.data_dir / "brokerd.sqlite3",
         "OPTIONS": {
             # Deferred transactions fail as soon as two of them want to write; IMMEDIATE ones queue.

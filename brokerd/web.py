@@ -34,6 +34,9 @@ REQUEST_TIMEOUT_S = 30
 PING_S = 20
 PING_TIMEOUT_S = 50
 """A browser that answers no ping for this long is gone: dead after 70 s in all."""
+CLOSE_S = 10
+"""How long a websocket that we close may take to answer. Autobahn's 1 s is anything below, since it cuts the fraction
+off its clock: who was not quick enough lost the last output and the reason."""
 
 
 def start_reactor() -> asyncio.AbstractEventLoop:
@@ -200,6 +203,7 @@ class WebServer(Server):
             autoPingTimeout=self.ping_timeout,
             allowNullOrigin=True,  # the consumer judges the Origin
             openHandshakeTimeout=self.websocket_handshake_timeout,
+            closeHandshakeTimeout=CLOSE_S,
             maxMessagePayloadSize=self.websocket_max_message_size,
             maxFramePayloadSize=self.websocket_max_frame_size,
             tcpNoDelay=True,

@@ -65,6 +65,8 @@ async def terminal_consumer(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         await _serve(scope, receive, wire)
     except Refusal as refusal:
+        # On record here: whoever does not read, or still sends, never hears it.
+        log.info("websocket refused", path=scope["path"], code=int(refusal.code), reason=str(refusal))
         wire.send_text(control("closing", reason=str(refusal), retry_after=None))
         wire.close(refusal.code, str(refusal))
     except Gone:

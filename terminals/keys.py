@@ -64,6 +64,11 @@ def add_key(*, person: Person, text: str, actor: Actor) -> PersonKey:
     return key
 
 
+def is_security_key(text: str) -> bool:
+    """Whether the line is one of a key that has to be touched. Invalid where it is no public key."""
+    return _parse(text).algorithm.startswith(SECURITY_KEY)
+
+
 def remove_key(*, key: PersonKey, actor: Actor) -> None:
     """From now on the key opens nothing, and may be added again by anybody who holds it."""
     with act(Event.KEY_REMOVED, actor=actor, **_facts(key)):

@@ -240,8 +240,9 @@ class LiveTerminals:
                 self._kept.drop(session_id)
         if not self._terminals:
             return
+        unwelcome = await self.reception.judge()  # first: facts by which a terminal ends, too, are no older than these
         self._enforce(await database_sync_to_async(judge)(list(self._watched.values())))
-        await self.reception.recheck()
+        self.reception.dismiss(unwelcome)
 
     async def _look_again(self, watched: Watched) -> None:
         """A change between the decision to open it and now found no such terminal: decide once more, for this one."""

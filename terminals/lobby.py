@@ -103,7 +103,8 @@ class Lobby:
         ask = self._asks.get(ask_id)
         if ask is None or not hmac.compare_digest(ask.key_digest, _digest(key)):
             return None
-        ask.heard_at = self._clock()
+        if ask.state is State.ASKING:
+            ask.heard_at = self._clock()
         return ask
 
     def decide(self, session: UUID, ask_id: str, *, admit: bool) -> Ask | None:
@@ -111,7 +112,7 @@ class Lobby:
         ask = self._asks.get(ask_id)
         if ask is None or ask.session != session or ask.state is not State.ASKING:
             return None
-        ask.state = State.ADMITTED if admit else State.REFUSED
+        ask.state, ask.heard_at = (State.ADMITTED if admit else State.REFUSED), self._clock()
         return ask
 
     def admitted(self, secret: str, session: UUID) -> Ask | None:

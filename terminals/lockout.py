@@ -13,8 +13,6 @@ who waits gets in again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -32,14 +30,6 @@ MOST_OF_SOURCE = 20
 MOST_OF_NAME = 20
 KNOWN_FOR = timedelta(days=30)
 MAX_NAME = 64
-
-
-@contextmanager
-def attempt(name: str, address: str) -> Iterator[None]:
-    """Around one attempt, which has failed unless the block is left without an exception. TooMany: it is not made."""
-    row = begin(name, address)
-    yield
-    passed(row)
 
 
 def begin(name: str, address: str, now: datetime | None = None) -> LoginAttempt:

@@ -6,13 +6,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from terminals import lockout
 from terminals.login_audit import note_failure
@@ -22,7 +25,9 @@ from tunnels.errors import TooMany
 from tunnels.throttle import source_of
 
 NOTED_EVERY_S = 60
-"""How often it is put on record that somebody is kept waiting; whoever guesses must not fill the audit log."""
+"""How often it is put on record that an address is kept waiting; whoever guesses must not fill the audit log."""
+BEGUN_WITH = "begun_with"
+"""In the data of a visitor: what stood for the password of whom they are about to be."""
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
@@ -32,7 +37,7 @@ def begin_attempt(request: HttpRequest, name: str) -> LoginAttempt:
     try:
         return lockout.begin(name, address)
     except TooMany as refused:
-        if cache.add(f"locked-out-{name}-{source_of(address)}".encode().hex()[:200], True, NOTED_EVERY_S):
+        if cache.add(f"locked-out-{source_of(address)}", True, NOTED_EVERY_S):
             note_failure(request, name, "too many attempts")
         raise ValidationError(f"{str(refused).capitalize()}.", code="too_many_attempts") from refused
 
@@ -49,6 +54,21 @@ class ClosedAdapter(DefaultAccountAdapter):
             lockout.passed(row)
         return person
 
+    def pre_login(self, request: HttpRequest, user: Any, **facts: Any) -> Any:
+        request.session[BEGUN_WITH] = user.get_session_auth_hash()
+        return super().pre_login(request, user, **facts)
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """The last step, perhaps minutes after the first: what held then must hold still."""
+        if not user.is_active:
+            raise ImmediateHttpResponse(self.respond_user_inactive(request, user))
+        if request.session.pop(BEGUN_WITH, None) != user.get_session_auth_hash():
+            raise ImmediateHttpResponse(_turned_away(request, user, "the password has changed meanwhile"))
+        super().login(request, user)
+
+    def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
+        return _turned_away(request, user, "disabled")
+
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """allauth's own limits, which a restart would forget."""
 
@@ -60,6 +80,13 @@ class ClosedAdapter(DefaultAccountAdapter):
 
     def send_notification_mail(self, *args: Any, **kwargs: Any) -> None:
         """Nobody has an e-mail address here; the audit has it."""
+
+
+def _turned_away(request: HttpRequest, user: Any, reason: str) -> HttpResponse:
+    """Of somebody who has proved who they are, or were."""
+    note_failure(request, user.username, reason)
+    messages.error(request, f"You were not logged in: {reason}.")
+    return redirect("account_login")
 
 
 class FactorAdapter(DefaultMFAAdapter):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.internal.flows.login import get_authentication_records, record_authentication
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.signals import password_changed
 from allauth.mfa.models import Authenticator
 from allauth.mfa.signals import (
@@ -26,6 +26,7 @@ from django.http import HttpRequest
 from terminals import lockout
 from terminals.login_store import note_login, web_login
 from terminals.models import Person, WebLogin
+from terminals.second_factor import note_factor
 from tunnels import clock
 from tunnels.audit import Actor, Event, record
 
@@ -87,7 +88,7 @@ def _password_changed(request: HttpRequest, user: Person, **_: Any) -> None:
 def _factor_added(request: HttpRequest, user: Person, authenticator: Authenticator, **_: Any) -> None:
     if authenticator.type != Authenticator.Type.RECOVERY_CODES:
         # It was just used, to set it up: asking for it again at once would prove nothing more.
-        record_authentication(request, user, "mfa", id=authenticator.pk, type=authenticator.type)
+        note_factor(request, user)
     with transaction.atomic():
         _changed(request, user, second_factor=FACTORS[authenticator.type], done="added")
 
@@ -107,6 +108,7 @@ def _factor_reset(request: HttpRequest, user: Person, authenticator: Authenticat
 @receiver(authenticator_used)
 def _factor_used(request: HttpRequest, user: Person, authenticator: Authenticator, **facts: Any) -> None:
     """At the login it is part of that event; later it is one of its own."""
+    note_factor(request, user)
     if facts.get("reauthenticated"):
         with transaction.atomic():
             factor = FACTORS[authenticator.type]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from allauth.account import forms as account
 from allauth.core import context
+from allauth.mfa import app_settings
+from allauth.mfa.adapter import get_adapter
 from allauth.mfa.base import forms as codes
 from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn import forms as passkeys
 from django.core.exceptions import ValidationError
+from django.db import transaction
+from fido2.webauthn import AuthenticationResponse
 
 from terminals import lockout
 from terminals.login import begin_attempt
@@ -22,6 +27,8 @@ from tunnels.text import is_printable
 
 MAX_PASSKEY_NAME = 64
 MAX_PASSKEYS = 20
+USED = "used_step"
+"""In the data of an app: of which half minute a code was taken."""
 
 
 @contextmanager
@@ -34,18 +41,33 @@ def _counted(person: Person) -> Iterator[None]:
     lockout.passed(row)
 
 
-class CodeForm(codes.AuthenticateForm):
+class _Code(codes.BaseAuthenticateForm):
+    def clean_code(self) -> str:
+        with _counted(self.user):
+            code = str(super().clean_code())
+            if self.authenticator.type == Authenticator.Type.TOTP and not _use_up(self.authenticator):
+                self._emit_authentication_failed(self.authenticator)
+                raise get_adapter().validation_error("incorrect_code")
+            return code
+
+
+def _use_up(app: Authenticator) -> bool:
+    """A code holds once. allauth remembers that in memory, which a restart forgets; here it is kept with the app."""
+    step = int(time.time()) // app_settings.TOTP_PERIOD
+    with transaction.atomic():
+        row = Authenticator.objects.select_for_update().get(pk=app.pk)
+        is_new: bool = row.data.get(USED) != step
+        row.data[USED] = step
+        row.save(update_fields=["data"])
+    return is_new
+
+
+class CodeForm(_Code, codes.AuthenticateForm):
     """A code of the app, or a recovery code, at the login."""
 
-    def clean_code(self) -> str:
-        with _counted(self.user):
-            return str(super().clean_code())
 
-
-class CodeAgainForm(codes.ReauthenticateForm):
-    def clean_code(self) -> str:
-        with _counted(self.user):
-            return str(super().clean_code())
+class CodeAgainForm(_Code, codes.ReauthenticateForm):
+    pass
 
 
 class PasskeyForm(passkeys.AuthenticateWebAuthnForm):
@@ -63,10 +85,17 @@ class PasskeyAgainForm(passkeys.ReauthenticateWebAuthnForm):
 
 
 class PasskeyAloneForm(passkeys.LoginWebAuthnForm):
-    """A passkey in place of name and password."""
+    """A passkey in place of name and password.
+
+    It asks for a PIN or a finger. The browser holds one challenge at a time, and that may have been made for a login
+    with a password, where a touch will do: hence it is the answer that is looked at.
+    """
 
     def clean_credential(self) -> Any:
         with _told(""):
+            said = AuthenticationResponse.from_dict(self.cleaned_data["credential"])
+            if not said.response.authenticator_data.is_user_verified():
+                raise get_adapter().validation_error("incorrect_code")
             return super().clean_credential()
 
 

@@ -51,6 +51,12 @@ def note_login(request: HttpRequest) -> None:
     }
 
 
+def end_all() -> int:
+    """Log everybody out; how many logins there were."""
+    rows, _ = SessionStore.get_model_class().objects.all().delete()
+    return rows
+
+
 class SessionStore(db.SessionStore):
     """As Django's. `session_key` is the cookie still; only the rows know it by its hash."""
 
@@ -72,7 +78,10 @@ class SessionStore(db.SessionStore):
         return decoded
 
     def get_expiry_date(self, **kwargs: Any) -> datetime:
-        return clock.now() + timedelta(seconds=self.get_expiry_age(**kwargs))
+        """Counted from the login, whatever is kept in it later; for a visitor from the last change."""
+        login = self.get(LOGIN)
+        begun = datetime.fromisoformat(login["at"]) if login else clock.now()
+        return begun + timedelta(seconds=self.get_expiry_age(**kwargs))
 
     def exists(self, session_key: str) -> bool:
         return bool(super().exists(stored_key(session_key)))

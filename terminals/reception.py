@@ -1,6 +1,6 @@
 """Who is in the terminals of this node beside their owners: let in, moved, heard and sent away here, and on record.
 
-Everything but `recheck` runs on the node's loop and waits for nothing; request threads come by `LiveTerminals.call`.
+Everything but `judge` runs on the node's loop and waits for nothing; request threads come by `LiveTerminals.call`.
 """
 
 from __future__ import annotations
@@ -147,28 +147,26 @@ class Reception:
             if terminal.id in left:
                 self._show_asking(terminal)
 
-    async def recheck(self) -> None:
-        """Send away who may not stay. Runs at each change and regularly."""
-        seated = {
-            viewer.id: (terminal, viewer)
+    async def judge(self) -> dict[str, str]:
+        """Why each viewer, or who asks to be one, may not stay; for `dismiss`."""
+        sittings = [
+            Sitting(viewer.id, terminal.id, viewer.seat)
             for terminal in self._terminals()
-            if not terminal.is_ending  # which tells all of them its own reason
             for viewer in terminal.viewers
             if viewer.seat.basis != NOTHING
-        }
-        asks = {ask.id: ask for ask in self.lobby.open}
-        sittings = [Sitting(key, terminal.id, viewer.seat) for key, (terminal, viewer) in seated.items()]
-        sittings += [Sitting(key, ask.session, ask.seat) for key, ask in asks.items()]
-        if not sittings:
-            return
-        for key, reason in (await database_sync_to_async(judge_seats)(sittings)).items():
-            if ask := asks.get(key):
-                self.lobby.end([ask])
-                self._tickets.forget(ask.session, _is_of(ask.seat.party))
-            elif key in seated:
-                terminal, viewer = seated[key]
-                terminal.remove(viewer, reason, Close.NOT_ALLOWED)
+        ]
+        sittings += [Sitting(ask.id, ask.session, ask.seat) for ask in self.lobby.open]
+        return await database_sync_to_async(judge_seats)(sittings) if sittings else {}
+
+    def dismiss(self, reasons: dict[str, str]) -> None:
+        """Send them away, but from terminals that are ending: these tell everybody their own reason."""
+        for ask in [ask for ask in self.lobby.open if ask.id in reasons]:
+            self.lobby.end([ask])
+            self._tickets.forget(ask.session, _is_of(ask.seat.party))
         for terminal in self._terminals():
+            if not terminal.is_ending:
+                for viewer in [viewer for viewer in terminal.viewers if viewer.id in reasons]:
+                    terminal.remove(viewer, reasons[viewer.id], Close.NOT_ALLOWED)
             if self.lobby.waiting(terminal.id) != terminal.company.asking:
                 self._show_asking(terminal)
 

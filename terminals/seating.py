@@ -20,6 +20,8 @@ from tunnels import clock
 from tunnels.errors import Invalid, NotAllowed
 
 _GUEST = re.compile(r"[\w.'-](?:[\w .'-]{0,30}[\w.'-])?")
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0")
+"""Letters for Unicode, nothing for the eye."""
 
 
 def find_seat(person: Person, session: Session, *, wants_to_drive: bool, basis: Basis) -> Seat:
@@ -60,7 +62,7 @@ def shared_seat(share: Share, person: Person | None, basis: Basis, *, guest: str
 def guest_name(text: str) -> str:
     """What a guest calls themself. Invalid where it is nothing that one could call somebody."""
     name = " ".join(text.split())
-    if not _GUEST.fullmatch(name):
+    if not _GUEST.fullmatch(name) or not _BLANK.isdisjoint(name):
         raise Invalid("name: say who you are, in letters, digits, spaces and . ' - (at most 32)")
     return name
 

@@ -7,14 +7,12 @@ is looked at again. A portal login holds where a passkey, a code or a recovery c
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group
 from django.db.models import Q
@@ -22,12 +20,15 @@ from django.http import HttpRequest
 
 from terminals.keys import KnownKey
 from terminals.models import Person, SecondFactorRule
+from tunnels import clock
 from tunnels.acts import act
 from tunnels.audit import Actor, Event, record
 from tunnels.errors import NotAllowed
 from tunnels.models import Host, State
 
 FRESH_S = 12 * 3600
+GIVEN = "second_factor"
+"""In the data of a portal login: who gave a factor in it, and when."""
 
 
 class SecondFactorRequired(NotAllowed):
@@ -58,10 +59,16 @@ OF_GUEST = Proof(By.NOBODY)
 
 def proof_of_login(request: HttpRequest) -> Proof:
     """Of a request by cookie. A factor that the person does not have any more proves nothing."""
-    records = get_authentication_records(request, request.user)
-    given = [entry["at"] for entry in records if entry.get("method") == "mfa"]
-    is_fresh = bool(given) and 0 <= time.time() - max(given) < FRESH_S
-    return Proof(By.LOGIN, is_fresh and isinstance(request.user, Person) and has_factor(request.user))
+    given, person = request.session.get(GIVEN), request.user
+    if not isinstance(person, Person) or given is None or given["person"] != person.pk:
+        return Proof(By.LOGIN)
+    is_fresh = 0 <= clock.now().timestamp() - given["at"] < FRESH_S
+    return Proof(By.LOGIN, is_fresh and has_factor(person))
+
+
+def note_factor(request: HttpRequest, person: Person) -> None:
+    """The person has just given one in this login, or on the way to it."""
+    request.session[GIVEN] = {"person": person.pk, "at": clock.now().timestamp()}
 
 
 def proof_of_key(key: KnownKey) -> Proof:

@@ -207,8 +207,10 @@ class TerminalSession:
         self._schedule_flush()
 
     def remove(self, viewer: Viewer, reason: str, code: Close = Close.NOT_ALLOWED) -> None:
-        """It must go, for this reason."""
+        """It must go, for this reason. A keyboard that it had waits for the owner, not for its return."""
         self.detach(viewer, reason)
+        if viewer.role is Role.DRIVER and self.driver is None:
+            self.company.give(None)
         viewer.close(code, reason)
 
     def ask_role(self, viewer: Viewer, role: Role) -> None:

@@ -15,7 +15,7 @@ from terminals.models import Recording, Session
 from terminals.moments import check_moment
 from tunnels.audit import Actor, Event, record
 
-BATCH = 500
+BATCH = 100
 NOT_RECORDED = "not recorded"
 RECORDED: dict[str, Q] = {
     "recorded": Q(recording__state__in=(Recording.State.RECORDING, Recording.State.SEALED)),
@@ -124,7 +124,7 @@ def note_search(*, actor: Actor, words: str, sessions: Sequence[UUID]) -> None:
 
 async def in_batches(found: QuerySet[Session]) -> AsyncIterator[Sequence[Session]]:
     """All of `found`, oldest first. Cancelling it between two batches leaves nothing behind."""
-    ordered = found.select_related("person", "host", "recording").order_by("started_at", "id")
+    ordered = found.select_related("person", "host", "recording").order_by("started_at", "-id")  # an index backwards
     batches = _batches(ordered)
     while batch := await sync_to_async(lambda: next(batches, None))():
         yield batch
@@ -135,4 +135,5 @@ def _batches(ordered: QuerySet[Session]) -> Iterator[list[Session]]:
     while batch := list(rows[:BATCH]):
         yield batch
         last = batch[-1]
-        rows = ordered.filter(Q(started_at__gt=last.started_at) | Q(started_at=last.started_at, id__gt=last.pk))
+        at = last.started_at
+        rows = ordered.filter(Q(started_at__gt=at) | Q(id__lt=last.pk), started_at__gte=at)

@@ -14,6 +14,7 @@ from terminals.access import Capability
 from terminals.durations import duration_text
 from terminals.models import Person, Session, Share
 from terminals.moments import check_moment
+from terminals.people import find_person
 from terminals.reachable import decide_access
 from tunnels import clock
 from tunnels.acts import act
@@ -30,20 +31,26 @@ def create_share(
     *,
     session: Session,
     role: Share.Role,
-    person: Person | None = None,
+    person: str | None = None,
     admits_guests: bool = False,
     expires_at: datetime,
     owner: Person,
     actor: Actor,
 ) -> tuple[Share, str]:
-    """The share and the secret of its link. `person`: an invitation of them alone; None: whoever has the link asks."""
-    facts = {**_facts(session), "role": str(role)}
-    with act(Event.SHARE_CREATED, actor=actor, **facts, to=person.username if person else "", guests=admits_guests):
-        _check(session, person, admits_guests, expires_at, owner)
+    """The share and the secret of its link. `person`: an invitation of who has this name; None: who has the link asks.
+
+    Which names there are only who may share is told.
+    """
+    facts = {**_facts(session), "role": str(role), "to": person or "", "guests": admits_guests}
+    with act(Event.SHARE_CREATED, actor=actor, **facts):
+        _check_right(session, owner)
+        invited = find_person(person) if person is not None else None
+        _check_people(invited, admits_guests, owner)
+        _check_terms(session, expires_at)
         secret = secrets.token_urlsafe(32)
         share = Share.objects.create(
             session=session,
-            person=person,
+            person=invited,
             role=role,
             admits_guests=admits_guests,
             digest=_digest(secret),
@@ -54,8 +61,6 @@ def create_share(
             actor=actor,
             **facts,
             share=str(share.pk),
-            to=person.username if person else "",
-            guests=admits_guests,
             expires_at=expires_at.isoformat(),
         )
     return share, secret
@@ -114,7 +119,7 @@ def owner_may_share(session: Session) -> bool:
     ).allowed
 
 
-def _check(session: Session, person: Person | None, admits_guests: bool, expires_at: datetime, owner: Person) -> None:
+def _check_right(session: Session, owner: Person) -> None:
     if session.person_id != owner.pk:
         raise NotAllowed("only its owner may share a terminal session")
     if not session.has_terminal:
@@ -126,7 +131,9 @@ def _check(session: Session, person: Person | None, admits_guests: bool, expires
         raise NotAllowed(decision.reason)
     if Session.objects.filter(pk=session.pk, ended_at=None).first() is None:
         raise Conflict("this terminal has ended")
-    _check_people(person, admits_guests, owner)
+
+
+def _check_terms(session: Session, expires_at: datetime) -> None:
     check_moment(expires_at)
     now = clock.now()
     if not SHORTEST <= expires_at - now + timedelta(seconds=1) <= LONGEST + timedelta(seconds=2):

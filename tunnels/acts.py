@@ -37,27 +37,45 @@ def act(refusal: Event, *, actor: Actor, **facts: Any) -> Iterator[dict[str, Any
     it only finds out on the way. Open it outside any transaction that the refusal would roll back. Raises DatabaseAway,
     which cannot be on record, where the database is.
     """
-    with together():
-        try:
-            yield facts
-        except Refused as refused:
-            entry = partial(record, refusal, actor=actor, refused=True, **{**facts, "reason": refused.cause})
-            refused.unwritten.append(entry)
-            raise
+    with together(), _refused_on_record(refusal, actor, facts):
+        yield facts
+
+
+@contextmanager
+def check(refusal: Event, *, actor: Actor, **facts: Any) -> Iterator[None]:
+    """As `act`, around a look at who may do something: what changes nothing does not wait for its turn to write, unless
+    to put a refusal on record."""
+    with _outermost(), _refused_on_record(refusal, actor, facts):
+        yield
 
 
 @contextmanager
 def together() -> Iterator[None]:
     """Several acts in one transaction, all or none, each audited for itself: an approval with its grants."""
-    outermost = not _inside.get()
+    with _outermost(), transaction.atomic():
+        yield
+
+
+@contextmanager
+def _refused_on_record(refusal: Event, actor: Actor, facts: dict[str, Any]) -> Iterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        entry = partial(record, refusal, actor=actor, refused=True, **{**facts, "reason": refused.cause})
+        refused.unwritten.append(entry)
+        raise
+
+
+@contextmanager
+def _outermost() -> Iterator[None]:
+    is_outermost = not _inside.get()
     token = _inside.set(True)
     try:
         with database.needed():
             try:
-                with transaction.atomic():
-                    yield
+                yield
             except Refused as refused:
-                if outermost and not isinstance(refused, DatabaseAway):
+                if is_outermost and not isinstance(refused, DatabaseAway):
                     _write(refused)
                 raise
     finally:

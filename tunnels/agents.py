@@ -39,9 +39,6 @@ LAST_WORD_S = 0.3
 MAX_REFUSALS = 20
 """Different refusals of one host that are audited in this time: an agent may ask for whatever it likes."""
 
-MAX_PROVED = 4
-"""Keys of ours that one agent may have us prove and that we take notice of."""
-
 FORWARD_HANDLER = "_process_tcpip_forward_global_request"
 """AsyncSSH's, by which its queue of requests is told apart."""
 
@@ -140,14 +137,11 @@ class AgentConnection:
         self._tunnel: LiveTunnel | None = None
         self._lost: str | None = None
         self._judged = asyncio.Event()
-        self._proved: set[str] = set()
         after_proof_of_keys(self.connection, self._prove)
 
     def _prove(self, fingerprint: str) -> None:
         """The agent has learned a key of the gateway that it did not know."""
-        if fingerprint not in self._proved and len(self._proved) < MAX_PROVED:
-            self._proved.add(fingerprint)
-            self.desk.own(self._note_learned(fingerprint))
+        self.desk.own(self._note_learned(fingerprint))
 
     async def _note_learned(self, fingerprint: str) -> None:
         note = database_sync_to_async(note_learned)

@@ -771,12 +771,12 @@ END
   wait "$child"
   if [ $(($(date +%s) - began)) -ge 60 ]; then wait_s=$pause; fi
   if [ "$(wc -c <"$folder/log" 2>/dev/null || echo 0)" -gt 65536 ]; then : >"$folder/log"; fi
-  # Between once and twice the pause, by chance; then longer, up to a minute.
+  # Between once and twice the pause, by chance; then longer, up to 40 s: it is back within a minute of its broker.
   chance=$(od -An -N2 -tu2 /dev/urandom 2>/dev/null | tr -cd 0-9)
   sleep $((wait_s + ${chance:-$$} % wait_s)) &
   child=$!
   wait "$child"
-  wait_s=$((wait_s * 2 > 60 ? 60 : wait_s * 2))
+  wait_s=$((wait_s * 2 > 20 ? 20 : wait_s * 2))
 done
 END
 }
@@ -854,7 +854,9 @@ check_sshd() {
 
 reload_sshd() {
   if [ -d /run/systemd/system ] && have systemctl; then
-    systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || warn "reload sshd, so that it reads its configuration"
+    systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null ||
+      systemctl is-active --quiet ssh.socket sshd.socket || # one that is started for each connection reads it anyway
+      warn "reload sshd, so that it reads its configuration"
     return 0
   fi
   file=$("$sshd" -T 2>/dev/null | sed -n 's/^pidfile //p')

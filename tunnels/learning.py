@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from uuid import UUID
 
 import asyncssh
@@ -29,6 +30,8 @@ RETRY_S = (30.0, 120.0, 600.0, 3600.0)
 AT_ONCE = 4
 KEY_ID = "brokerd: does this host trust the new authority?"
 """In the host's own log."""
+MAX_PROVED = 4
+"""Keys that one connection may have us prove, in all. Each is a signature; who learns asks once, for those it lacks."""
 PROVE = "_process_hostkeys_prove_00_at_openssh_dot_com_global_request"
 """AsyncSSH's handler for OpenSSH's request (PROTOCOL, section 2.5)."""
 
@@ -38,18 +41,25 @@ log = structlog.get_logger(__name__)
 def after_proof_of_keys(connection: asyncssh.SSHServerConnection, note: Callable[[str], None]) -> None:
     """Call `note` with the fingerprint of each host key of ours that this client has us prove, for it did not know it.
 
-    AsyncSSH has no callback for it, hence its private handler, for this connection only.
+    Past `MAX_PROVED` the answer is no. AsyncSSH has no callback for it, hence its private handler, for this connection
+    only.
     """
     plain = getattr(connection, PROVE)
+    proved = 0
 
     def process(packet: SSHPacket) -> None:
-        asked = SSHPacket(packet.get_remaining_payload())
+        nonlocal proved
+        rest, asked = SSHPacket(packet.get_remaining_payload()), []
+        while rest:
+            asked.append(rest.get_string())
+        proved += len(asked)
+        if proved > MAX_PROVED:
+            connection._report_global_response(False)
+            return
         plain(packet)
-        while asked:
-            try:
-                note(asyncssh.public_key.decode_ssh_public_key(asked.get_string()).get_fingerprint())
-            except (asyncssh.KeyImportError, asyncssh.ProtocolError):
-                return  # it was answered with a refusal
+        with suppress(asyncssh.KeyImportError):  # it was answered with a refusal
+            for key in asked:
+                note(asyncssh.public_key.decode_ssh_public_key(key).get_fingerprint())
 
     setattr(connection, PROVE, process)
 

@@ -56,15 +56,17 @@ export class Clock {
     this.#changed();
   }
 
-  /** Shows the screen as it was at `time`. A later call overtakes an earlier one. */
+  /** Shows the screen as it was at `time`; false where it could not. A later call overtakes an earlier one. */
   async seek(time) {
     const turn = (this.#seeking += 1);
     this.time = Math.min(Math.max(time, 0), this.duration);
     this.#changed();
     try {
       await this.#show(this.time, turn);
+      return true;
     } catch (error) {
       if (turn === this.#seeking) this.#failed(error);
+      return false;
     }
   }
 

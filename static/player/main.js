@@ -5,7 +5,7 @@ import { allowTerminalStyles } from "../terminals/csp.js";
 import { Bar } from "./bar.js";
 import { Clock } from "./clock.js";
 import { happenings, listMoments } from "./moments.js";
-import { Recording } from "./recording.js";
+import { moment, recording } from "./opening.js";
 import { Screen } from "./screen.js";
 import { formatTime, momentHash, parseMoment } from "./time.js";
 
@@ -34,10 +34,9 @@ function refused(error) {
 }
 
 async function start() {
-  const recording = new Recording(player.dataset.url);
   let facts;
   try {
-    facts = await recording.open(() => say("This recording is being prepared. The page goes on by itself."));
+    facts = await recording.open(moment, () => say("This recording is being prepared. The page goes on by itself."));
   } catch (error) {
     refused(error);
     return;
@@ -46,8 +45,6 @@ async function start() {
     say(`This recording cannot be played here: ${facts.problem}.`);
     return;
   }
-  say("");
-  for (const element of player.querySelectorAll("[data-shown]")) element.hidden = false;
   allowTerminalStyles();
   const screen = new Screen(part("screen"));
   const clock = new Clock(recording, screen, facts, { changed: () => show(), failed: refused });
@@ -68,12 +65,14 @@ async function start() {
   controls(clock, toggle);
   keys(clock, toggle);
   moments(facts, jump);
-  search(recording, facts, jump);
+  search(facts, jump);
   window.addEventListener("hashchange", () => {
-    const moment = parseMoment(location.hash);
-    if (moment !== null) jump(moment);
+    const time = parseMoment(location.hash);
+    if (time !== null) jump(time);
   });
-  await clock.seek(parseMoment(location.hash) ?? 0);
+  if (await clock.seek(moment)) say("");
+  for (const element of player.querySelectorAll("[data-shown]")) element.hidden = false;
+  screen.open();
   player.dataset.state = "ready";
   window.brokerdPlayer = { text: () => screen.text(), seek: (time) => clock.seek(time) }; // for tests
 }
@@ -121,7 +120,7 @@ function moments(facts, jump) {
   listMoments(part("happened"), found, ({ t }) => jump(t + AFTER_S));
 }
 
-function search(recording, { cut }, jump) {
+function search({ cut }, jump) {
   const query = part("query");
   let waiting = 0;
   let asked = new AbortController();
@@ -155,4 +154,4 @@ function search(recording, { cut }, jump) {
   });
 }
 
-if (player !== null) start();
+start();

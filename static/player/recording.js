@@ -16,6 +16,7 @@ export class Refusal extends Error {
 
 export class Recording {
   #url;
+  #answer = null;
   #viewing = "";
   #segments = new Map();
 
@@ -24,16 +25,24 @@ export class Recording {
     this.#url = url;
   }
 
-  /** The facts, once they are there; `preparing` is called while they are not. */
-  async open(preparing) {
+  /** Asks for the facts and for the segment at `time`; `open` waits for them. */
+  ask(time) {
+    this.#answer = this.#get(`/replay?at=${time}`);
+    this.#answer.catch(() => {}); // `open` throws it
+  }
+
+  /** The facts, once they are there; `preparing` is called while they are not. Asks again for the moment `time`. */
+  async open(time, preparing) {
     for (;;) {
-      const facts = await this.#get("/replay");
+      const { segment, ...facts } = await this.#answer;
       if (facts.state !== "preparing") {
         this.#viewing = facts.viewing;
+        if (segment) this.#segments.set(segment.n, Promise.resolve(segment));
         return facts;
       }
       preparing();
       await new Promise((resolve) => setTimeout(resolve, PREPARING_MS));
+      this.ask(time);
     }
   }
 

@@ -48,12 +48,17 @@ export class Screen {
     this.#terminal.loadAddon(this.#search);
     this.#terminal.loadAddon(new Unicode11Addon());
     this.#terminal.unicode.activeVersion = "11";
+    this.#terminal.attachCustomKeyEventHandler(() => false); // keys are the page's
+  }
+
+  /** Shows it; the container must be seen. What was written before is drawn once, as it is by then. */
+  open() {
     this.#terminal.open(this.#holder);
     this.#terminal.textarea.tabIndex = -1; // nothing is typed into it
-    this.#terminal.attachCustomKeyEventHandler(() => false); // keys are the page's
     followColourScheme(() => Object.assign(this.#terminal.options, themeOptions("auto")));
-    new ResizeObserver(() => this.fit()).observe(container);
+    new ResizeObserver(() => this.fit()).observe(this.#container);
     window.addEventListener("resize", () => this.fit());
+    this.fit();
   }
 
   /** A new screen of this size that shows the snapshot. */

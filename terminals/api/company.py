@@ -7,19 +7,17 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest
-from ninja import Field, Router, Schema
-from ninja.errors import AuthenticationError
+from ninja import Field, Router, Schema, Status
 from pydantic import ConfigDict
 
 from terminals import live
-from terminals.api.auth import Caller, anybody, caller_of, callers, visitor_of
+from terminals.api.auth import anybody, caller_of, callers, visitor_of
 from terminals.api.guessing import check_guessing
-from terminals.api.sessions import find_session
+from terminals.api.sessions import find_session, seat_for
 from terminals.api.shares import end_share, owned_session
 from terminals.api_tokens import Scope
 from terminals.protocol import Role
 from terminals.reception import Reception
-from terminals.seating import find_seat
 from terminals.seats import Via, Way
 from terminals.sessions import note_turned_away
 from terminals.shares import is_invitation
@@ -90,55 +88,49 @@ def list_viewers(request: HttpRequest, session_id: UUID) -> Any:
 
 
 @router.post("/{session_id}/asks/{ask_id}", response={204: None}, summary="Let somebody in, or not")
-def answer(request: HttpRequest, session_id: UUID, ask_id: str, body: AnswerIn) -> Any:
+def answer(request: HttpRequest, session_id: UUID, ask_id: str, body: AnswerIn) -> Status:
     """The owner. An admission is for this session only."""
     session = owned_session(caller_of(request), session_id)
     ask = live.current().call(lambda: _reception().decide(session.pk, ask_id, admit=body.admit))
     if not body.admit:
         note_turned_away(session=session, seat=ask.seat, reason=f"{session.person.username} did not let them in")
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/{session_id}/viewers/{viewer_id}/drive", response={204: None}, summary="Hand the keyboard over")
-def hand_over(request: HttpRequest, session_id: UUID, viewer_id: str) -> Any:
+def hand_over(request: HttpRequest, session_id: UUID, viewer_id: str) -> Status:
     """The owner, to anybody who may drive, or back to themselves."""
     session = owned_session(caller_of(request), session_id)
     live.current().call(lambda: _reception().hand_over(session.pk, viewer_id))
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/{session_id}/drive", response={204: None}, summary="Take the keyboard back")
-def take_back(request: HttpRequest, session_id: UUID) -> Any:
+def take_back(request: HttpRequest, session_id: UUID) -> Status:
     """The owner. Without a window of theirs it waits for them."""
     session = owned_session(caller_of(request), session_id)
     live.current().call(lambda: _reception().hand_over(session.pk, None))
-    return 204, None
+    return Status(204, None)
 
 
 @router.delete("/{session_id}/viewers/{viewer_id}", response={204: None}, summary="Send somebody away")
-def remove(request: HttpRequest, session_id: UUID, viewer_id: str) -> Any:
+def remove(request: HttpRequest, session_id: UUID, viewer_id: str) -> Status:
     """The owner. Their admission ends as well, and the invitation where they came by one."""
     caller = caller_of(request)
     session = owned_session(caller, session_id)
     seat = live.current().call(lambda: _reception().remove(session.pk, viewer_id))
     if seat.basis.share is not None and is_invitation(seat.basis.share):
         end_share(session, seat.basis.share, caller)
-    return 204, None
+    return Status(204, None)
 
 
 @router.post("/{session_id}/say", auth=anybody(Scope.SESSIONS), response={204: None}, summary="Say a line to them")
-def say(request: HttpRequest, session_id: UUID, body: LineIn) -> Any:
+def say(request: HttpRequest, session_id: UUID, body: LineIn) -> Status:
     """Who may attach to it: its owner, observers, and who was let in. It is shown to everybody there and recorded."""
     visitor = visitor_of(request)
     check_guessing(visitor.address)
     if not is_printable(body.text):
         raise Invalid("text: one line, without control characters")
-    if body.admission is not None:
-        name = live.current().call(lambda: _reception().seat_of(body.admission or "", session_id)).label
-    elif isinstance(visitor, Caller):
-        session = find_session(visitor, session_id)
-        name = find_seat(visitor.person, session, wants_to_drive=False, basis=visitor.basis).label
-    else:
-        raise AuthenticationError
-    live.current().call(lambda: _reception().say(session_id, name, body.text))
-    return 204, None
+    _, seat = seat_for(visitor, session_id, body.admission, wants_to_drive=False)
+    live.current().call(lambda: _reception().say(session_id, seat.label, body.text))
+    return Status(204, None)

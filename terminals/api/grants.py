@@ -30,7 +30,7 @@ from terminals.limits import GrantLimits
 from terminals.models import Grant, Person
 from terminals.people import find_group, find_person
 from terminals.reachable import decide_access, reachable_hosts, unknown_host
-from tunnels.acts import act
+from tunnels.acts import check
 from tunnels.audit import Event
 from tunnels.errors import NotFound
 from tunnels.models import Host
@@ -205,7 +205,7 @@ def _host_to_grant(name: str) -> Host:
 
 
 def _require_admin(caller: Caller, event: Event) -> None:
-    with act(event, actor=caller.actor):
+    with check(event, actor=caller.actor):
         caller.require_admin()
 
 

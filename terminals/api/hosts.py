@@ -19,7 +19,7 @@ from terminals.grants import create_grant
 from terminals.presence import presence
 from terminals.reachable import Right, find_host, reachable_hosts, rights_on, unknown_host
 from terminals.second_factor import required_among, set_second_factor
-from tunnels.acts import act, together
+from tunnels.acts import check, together
 from tunnels.audit import Event
 from tunnels.enrollment import approve_enrollment, reject_enrollment
 from tunnels.hosts import revoke_host
@@ -136,7 +136,7 @@ def require_factor(request: HttpRequest, name: str, body: FactorIn) -> Any:
 def _for_admin(caller: Caller, name: str, event: Event) -> Host:
     """The machine that holds `name`, for an admin's decision. Others learn no more of it than a look at it tells them:
     NotAllowed where they may reach it, else NotFound as for a name that nobody holds."""
-    with act(event, actor=caller.actor, host=name):
+    with check(event, actor=caller.actor, host=name):
         if not caller.is_admin:
             find_host(caller.person, name, address=caller.address)
         caller.require_admin()

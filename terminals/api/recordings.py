@@ -21,11 +21,26 @@ from terminals.replay.access import check_viewing, note_viewing, recording_for
 from terminals.replay.files import cast_of, facts_of
 from terminals.replay.index import Facts
 from terminals.replay.indexer import enqueue
-from terminals.replay.play import MAX_HITS, find, segment
+from terminals.replay.play import MAX_HITS, find, number_at, segment
 from tunnels.errors import Conflict
 
 router = Router(tags=["recordings"], auth=callers(Scope.SESSIONS))
 CONTENT_TYPE = "application/x-asciicast"
+
+
+class ReplayIn(Schema):
+    at: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="seconds; the answer then has the segment of that moment with it"
+    )
+
+
+class SegmentOut(Schema):
+    n: int
+    t: float
+    cols: int
+    rows: int
+    snapshot: str = Field(description="control sequences that draw the screen at its beginning")
+    events: list[tuple[float, str, str]] = Field(description="as in the asciicast")
 
 
 class ReplayOut(Schema):
@@ -40,20 +55,12 @@ class ReplayOut(Schema):
     marks: list[tuple[float, str]] = Field([], description="seconds, and what happened: who joined, gaps")
     idle: list[tuple[float, float]] = Field([], description="from and to, where nothing happened for 5 s and more")
     cut: float | None = Field(None, description="what was shown after this is not found by the search")
+    segment: SegmentOut | None = Field(None, description="where `at` was given")
 
 
 class SegmentIn(Schema):
     n: int = Field(ge=0, le=1_000_000)
     viewing: str = Field(max_length=300)
-
-
-class SegmentOut(Schema):
-    n: int
-    t: float
-    cols: int
-    rows: int
-    snapshot: str = Field(description="control sequences that draw the screen at its beginning")
-    events: list[tuple[float, str, str]] = Field(description="as in the asciicast")
 
 
 class SearchIn(Schema):
@@ -89,17 +96,17 @@ def download(request: HttpRequest, session_id: UUID) -> HttpResponseBase:
 
 
 @router.get("/{session_id}/replay", response=ReplayOut, summary="What there is to play")
-def replay(request: HttpRequest, session_id: UUID) -> Any:
+def replay(request: HttpRequest, session_id: UUID, wanted: Query[ReplayIn]) -> Any:
     """Its owner and auditors; each time is a viewing, which is audited."""
     caller = caller_of(request)
     recording = recording_for(caller.person, session_id, caller.proof)
     facts = facts_of(recording)
     if facts is None:
-        enqueue(session_id)
+        enqueue(session_id, first=True)
         return {"state": "preparing"}
     if facts.problem:
         return {"state": "failed", "problem": facts.problem}
-    return {
+    answer = {
         "state": "ready",
         "viewing": note_viewing(recording, actor=caller.actor, way="played"),
         "duration": facts.duration_s,
@@ -111,13 +118,17 @@ def replay(request: HttpRequest, session_id: UUID) -> Any:
         "idle": facts.idle,
         "cut": facts.cut_s,
     }
+    if wanted.at is None:
+        return answer
+    begun = ReplayOut.model_validate(answer).model_dump_json(exclude={"segment"}).encode().removesuffix(b"}")
+    first = segment(recording, facts, number_at(facts, wanted.at))
+    return _json(begun + b', "segment": ' + first + b"}")
 
 
 @router.get("/{session_id}/replay/segment", response=SegmentOut, summary="From one key frame to the next")
 def read_segment(request: HttpRequest, session_id: UUID, wanted: Query[SegmentIn]) -> Any:
     recording, facts = _viewed(request, session_id, wanted.viewing)
-    content = segment(recording, facts, wanted.n)
-    return HttpResponse(content, content_type="application/json", headers={"Cache-Control": "no-store"})
+    return _json(segment(recording, facts, wanted.n))
 
 
 @router.get("/{session_id}/replay/search", response=HitsOut, summary="Lines that were shown, with their times")
@@ -135,6 +146,10 @@ def _viewed(request: HttpRequest, session_id: UUID, viewing: str) -> tuple[Recor
     if (facts := facts_of(recording)) is None:
         raise Conflict("this recording is being prepared; open it again")
     return recording, facts
+
+
+def _json(content: bytes) -> HttpResponse:
+    return HttpResponse(content, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _text(recording: Recording) -> AsyncIterator[bytes]:

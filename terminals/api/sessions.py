@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Query, Router, Schema, Status
 from ninja.errors import AuthenticationError
 from pydantic import ConfigDict
 
@@ -27,6 +27,7 @@ from terminals.seats import Seat
 from terminals.second_factor import require_second_factor
 from terminals.sessions import end_session, open_session
 from terminals.shares import invited_to
+from terminals.traffic import traffic
 from tunnels.errors import Conflict, NotAllowed, NotFound
 
 router = Router(tags=["sessions"], auth=callers(Scope.SESSIONS))
@@ -86,7 +87,7 @@ class SessionPage(Schema):
 
 
 @router.post("", response={201: OpenedOut}, summary="Open a terminal session")
-def open_(request: HttpRequest, body: SessionIn) -> Any:
+def open_(request: HttpRequest, body: SessionIn) -> Status:
     caller = caller_of(request)
     terminals = live.current()
     terminals.check_room(caller.person.username)
@@ -101,7 +102,7 @@ def open_(request: HttpRequest, body: SessionIn) -> Any:
         stated_reason=body.reason,
     )
     ticket = terminals.start(session, cols=body.cols, rows=body.rows, basis=caller.basis)
-    return 201, {"id": session.id, **_attachable(request, session, ticket)}
+    return Status(201, {"id": session.id, **_attachable(request, session, ticket)})
 
 
 @router.get("", response=SessionPage, summary="List terminal sessions, newest first")
@@ -123,7 +124,7 @@ def read_session(request: HttpRequest, session_id: UUID) -> Any:
 
 
 @router.delete("/{session_id}", response={204: None}, summary="End a terminal session")
-def end(request: HttpRequest, session_id: UUID) -> Any:
+def end(request: HttpRequest, session_id: UUID) -> Status:
     """Its owner or an admin. The terminal closes at once."""
     caller = caller_of(request)
     session = find_session(caller, session_id)
@@ -133,7 +134,7 @@ def end(request: HttpRequest, session_id: UUID) -> Any:
     reason = "ended by its owner" if is_owner else f"ended by {caller.person.username}"
     if not end_session(session_id=session.id, reason=reason, actor=caller.actor):
         raise Conflict("this terminal has ended already")
-    return 204, None
+    return Status(204, None)
 
 
 @router.post(
@@ -148,25 +149,34 @@ def make_ticket(request: HttpRequest, session_id: UUID, body: TicketIn) -> Any:
     visitor = visitor_of(request)
     if body.admission is not None:
         check_guessing(visitor.address)
-        session, seat = _admitted(visitor, session_id, body)
+    session, seat = seat_for(visitor, session_id, body.admission, wants_to_drive=body.role is Role.DRIVER)
+    ticket = live.current().mint(session=session.id, seat=seat, role=body.role)
+    return _attachable(request, session, ticket)
+
+
+def seat_for(
+    visitor: Caller | Stranger, session_id: UUID, admission: str | None, *, wants_to_drive: bool
+) -> tuple[Session, Seat]:
+    """The place of who may attach to a terminal, by their `admission` or by a right of their own. Refused otherwise."""
+    if admission is not None:
+        session, seat = _admitted(visitor, session_id, admission)
+        check_may_drive(seat, wants_to_drive)
     elif isinstance(visitor, Caller):
         session = find_session(visitor, session_id)
-        seat = find_seat(visitor.person, session, wants_to_drive=body.role is Role.DRIVER, basis=visitor.basis)
+        seat = find_seat(visitor.person, session, wants_to_drive=wants_to_drive, basis=visitor.basis)
         _check_attachable(visitor, session)
     else:
         raise AuthenticationError
     if isinstance(visitor, Caller):
         require_second_factor(visitor.person, session.host, visitor.proof)
-    ticket = live.current().mint(session=session.id, seat=seat, role=body.role)
-    return _attachable(request, session, ticket)
+    return session, seat
 
 
-def _admitted(visitor: Caller | Stranger, session_id: UUID, body: TicketIn) -> tuple[Session, Seat]:
+def _admitted(visitor: Caller | Stranger, session_id: UUID, admission: str) -> tuple[Session, Seat]:
     terminals = live.current()
-    seat = terminals.call(lambda: terminals.reception.seat_of(body.admission or "", session_id))
+    seat = terminals.call(lambda: terminals.reception.seat_of(admission, session_id))
     if seat.basis.person != visitor.basis.person:
         raise NotFound("this admission is somebody else's; open the link again")
-    check_may_drive(seat, body.role is Role.DRIVER)
     return Session.objects.select_related("host").get(pk=session_id), seat
 
 
@@ -218,6 +228,7 @@ def _shown(rows: Sequence[Session]) -> list[dict[str, Any]]:
 
 def _as_dict(row: Session) -> dict[str, Any]:
     terminal, recording = live.find(row.id), getattr(row, "recording", None)
+    bytes_in, bytes_out = traffic(row)
     return {
         "id": row.id,
         "person": row.person.username,
@@ -230,7 +241,7 @@ def _as_dict(row: Session) -> dict[str, Any]:
         "ended": row.ended_at,
         "reason": row.reason,
         "viewers": len(terminal.viewers) if terminal else 0,
-        "bytes_in": terminal.input_offset if terminal else row.bytes_in,
-        "bytes_out": terminal.history.head if terminal else row.bytes_out,
+        "bytes_in": bytes_in,
+        "bytes_out": bytes_out,
         "recording": {"state": recording.state, "sha256": recording.sha256} if recording else None,
     }

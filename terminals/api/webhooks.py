@@ -18,7 +18,7 @@ from terminals.models import Webhook
 from terminals.webhooks import acts
 from terminals.webhooks.news import Kind
 from terminals.webhooks.targets import MAX_URL
-from tunnels.acts import act
+from tunnels.acts import check
 from tunnels.audit import Event
 from tunnels.errors import NotFound
 
@@ -83,7 +83,7 @@ def delete_webhook(request: HttpRequest, webhook_id: UUID) -> Status:
 
 
 def _require_admin(caller: Caller) -> None:
-    with act(Event.SETTING_CHANGED, actor=caller.actor, setting="webhook"):
+    with check(Event.SETTING_CHANGED, actor=caller.actor, setting="webhook"):
         caller.require_admin()
 
 

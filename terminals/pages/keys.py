@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from allauth.account.internal.flows.reauthentication import raise_if_reauthentication_required
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.http import require_http_methods, require_POST
 
-from terminals.keys import add_key, remove_key
+from terminals.keys import add_key, is_security_key, remove_key
 from terminals.models import PersonKey
 from terminals.pages.account import show_account
 from terminals.pages.forms import PublicKeyForm
@@ -24,6 +25,8 @@ def keys(request: PersonRequest) -> HttpResponse:
     form = PublicKeyForm(request.POST, request.FILES)
     if form.is_valid():
         with refusal_shown(request, form):
+            if is_security_key(form.text):  # it counts as a second factor, and is added like one
+                raise_if_reauthentication_required(request, app="allauth.mfa")
             key = add_key(person=request.user, text=form.text, actor=actor_of(request))
             messages.success(request, f"Key {key.fingerprint} is added.")
             return redirect("account")

@@ -12,6 +12,7 @@ from terminals import live
 from terminals.models import Person, Session
 from terminals.pages.open_terminals import terminal_url
 from terminals.session_log import recording_words
+from terminals.traffic import traffic
 
 _BOOT = time.time() - time.monotonic()
 """Read once, so that the same moment is the same text at each look."""
@@ -24,9 +25,10 @@ def live_facts(session: Session, *, viewer: Person, observable: Collection[UUID]
         "watch": session.pk in observable and session.person_id != viewer.pk,
         "recorded": recording_words(session),
     }
+    facts["bytes_in"], facts["bytes_out"] = traffic(session)
     if terminal:
         here = list(dict.fromkeys(one.seat.label for one in list(terminal.viewers)))
-        facts |= {"here": here, "bytes_in": terminal.input_offset, "bytes_out": terminal.history.head}
+        facts["here"] = here
         facts["last_input"] = datetime.fromtimestamp(round(_BOOT + terminal.last_input), UTC)
     return facts
 

@@ -124,16 +124,10 @@ class CastFile:
     def _put(self, lines: Iterable[bytes]) -> None:
         """Lines into frames, and all of it into the file."""
         stored: list[bytes] = []
-        text: list[bytes] = []
-        size = 0
         for line in lines:
-            text.append(line)
-            size += len(line)
-            if size + (self._frame.size if self._frame else 0) >= FRAME_SIZE:
-                stored += (self._add(b"".join(text)), self._finish())
-                text, size = [], 0
-        if text:
-            stored.append(self._add(b"".join(text)))
+            stored.append(self._add(line))
+            if self._frame is not None and self._frame.size >= FRAME_SIZE:
+                stored.append(self._finish())
         if self._frame is not None:
             stored.append(self._frame.flush())
         self._store(b"".join(stored))

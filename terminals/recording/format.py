@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from json.encoder import encode_basestring  # what `json.dumps(ensure_ascii=False)` uses for text
 from typing import Any, BinaryIO
 
 import zstandard
+from pydantic_core import to_json  # three times as fast as `json`, for the same text
 
 COALESCE_S = 0.01
 """Output within this time becomes one line, up to..."""
@@ -22,8 +23,11 @@ MAX_LINE = 64 * 1024
 """... so many bytes."""
 CHUNK = 256 * 1024
 """Bytes of the file that are read at once."""
+SPARE = 4
 _PARAMETERS = zstandard.ZstdCompressionParameters.from_level(1, window_log=15, hash_log=13, write_checksum=True)
 """180 KB of memory for each frame that is being written, where level 1 alone takes 550 KB for a few percent less."""
+_spare: deque[zstandard.ZstdCompressor] = deque(maxlen=SPARE)
+"""Of frames that have ended, for the next ones: a flood has dozens of them a second. Any thread takes one."""
 
 
 class Kind(StrEnum):
@@ -89,7 +93,7 @@ class Encoder:
 
 
 def _line(time: float, kind: Kind, text: str) -> bytes:
-    return f'[{time:.6f}, "{kind}", {encode_basestring(text)}]\n'.encode()
+    return b'[%.6f, "%s", %s]\n' % (time, kind.encode(), to_json(text))
 
 
 def parse_header(line: bytes) -> dict[str, Any]:
@@ -115,21 +119,28 @@ class FrameWriter:
     """One frame on its way: lines go in, bytes for the file come out."""
 
     def __init__(self) -> None:
-        self._compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS).compressobj()
+        try:
+            self._compressor = _spare.pop()
+        except IndexError:
+            self._compressor = zstandard.ZstdCompressor(compression_params=_PARAMETERS)
+        self._frame = self._compressor.compressobj()
         self.size = 0
         """Bytes of text in it so far."""
 
     def add(self, text: bytes) -> bytes:
         """Whole lines. Bytes that are not given out yet come with the next call."""
         self.size += len(text)
-        return self._compressor.compress(text)
+        return self._frame.compress(text)
 
     def flush(self) -> bytes:
         """After this, a reader sees all that was added."""
-        return self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        return self._frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
 
     def finish(self) -> bytes:
-        return self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
+        """The frame's end, and this object's."""
+        rest = self._frame.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH)
+        _spare.append(self._compressor)
+        return rest
 
 
 class Damaged(ValueError):

@@ -26,7 +26,7 @@ FLUSH_S = 0.2
 """What was shown is in the file after this, unless the disk is slow..."""
 SYNC_S = 4.0
 """... and on the disk after this."""
-BATCH = 256 * 1024
+BATCH = 512 * 1024
 """Bytes for which a writer is asked at once."""
 MOST = 1024 * 1024
 """Bytes that may wait. Below half of it, the recorder is not behind any more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -27,21 +27,31 @@ IDLE_S = 5.0
 PROCESSOR_S, PROCESSOR_S_PER_MIB = 60, 5
 """What a recording may take to be indexed. Ordinary ones need a tenth; one that is made to be slow is not played."""
 
+Lines = list[tuple[float, str]]
+"""Text that was shown, with the seconds when it was."""
+
 
 class TooSlow(Exception):
     """The recording would take too long."""
 
 
-def build(cast: Path) -> tuple[Facts, list[tuple[float, str]]]:
+def budget_s(stored_size: int) -> float:
+    """Seconds of a processor for a recording of so many bytes, which a quarter of its text is taken to be."""
+    return PROCESSOR_S + PROCESSOR_S_PER_MIB * stored_size / 2**18
+
+
+def build(cast: Path, keep: Callable[[Lines], object] | None = None) -> tuple[Facts, Lines]:
     """Make the index beside the recording (0600), in one step. Answers its facts, and the text with times.
 
-    OSError when the recording cannot be read or the index not be written.
+    `keep` is given the text before the index stands there. OSError when the recording cannot be read or the index
+    not be written.
     """
     with cast.open("rb") as stored, _replacing(cast) as file:
-        budget = PROCESSOR_S + PROCESSOR_S_PER_MIB * os.fstat(stored.fileno()).st_size / 2**18
-        builder = Builder(Writer(file), time.process_time() + budget)
+        builder = Builder(Writer(file), time.process_time() + budget_s(os.fstat(stored.fileno()).st_size))
         builder.play(read_frames(stored))
         lines = builder.finish()
+        if keep is not None:
+            keep(lines)
     return builder.facts, lines
 
 
@@ -87,7 +97,7 @@ class Builder:
         except ValueError:
             self.facts.problem = "it is not a recording of a terminal"
 
-    def finish(self) -> list[tuple[float, str]]:
+    def finish(self) -> Lines:
         facts = self.facts
         if self._screen is None:
             facts.problem = facts.problem or "there is nothing in it"

@@ -3,46 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+from pathlib import Path
 from uuid import UUID
 
 import structlog
 from channels.db import database_sync_to_async
-from django.conf import settings
 
 from terminals.models import Recording
-from terminals.recording.store import root
 from terminals.replay.build import write_problem
-from terminals.replay.files import cast_of, facts_of, index_of
+from terminals.replay.files import cast_of, facts_of
+from terminals.replay.workshop import Lost, Workshop
 
-LONGEST_S = 3600
-"""A worker that takes longer is ended. It gives up by itself long before (see `build`)."""
-ERROR_TEXT = 500
+IDLE_S = 30
+"""A worker with nothing to do is ended after this."""
 PLAYABLE = (Recording.State.SEALED, Recording.State.FAILED)
 
 log = structlog.get_logger(__name__)
 _current: Indexer | None = None
 
 
-def enqueue(session_id: UUID) -> None:
-    """Have its recording indexed soon. From any thread; nothing happens in a process that is not the broker: the
-    broker finds it at its next start, or when somebody wants to see it."""
+def enqueue(session_id: UUID, *, first: bool = False) -> None:
+    """Have its recording indexed soon; `first`: before those that nobody waits for. From any thread; nothing happens
+    in a process that is not the broker: the broker finds it at its next start, or when somebody wants to see it."""
     if _current is not None:
-        _current.enqueue(session_id)
+        _current.enqueue(session_id, first=first)
 
 
 def unindexed() -> list[UUID]:
     """Recordings that are over, still there, and have no index that can be read. Looks at each file."""
     rows = Recording.objects.filter(state__in=PLAYABLE).select_related("session").order_by("sealed_at")
-    return [row.session_id for row in rows.iterator(1000) if facts_of(row) is None and cast_of(row).exists()]
+    return [row.session_id for row in rows.iterator(1000) if _cast_without_index(row)]
+
+
+def cast_to_index(session_id: UUID) -> Path | None:
+    """The file of one of these."""
+    row = Recording.objects.filter(pk=session_id, state__in=PLAYABLE).select_related("session").first()
+    return _cast_without_index(row) if row is not None else None
+
+
+def _cast_without_index(recording: Recording) -> Path | None:
+    cast = cast_of(recording)
+    return cast if facts_of(recording) is None and cast.exists() else None
 
 
 class Indexer:
     """`async with` it. On leaving, what is being indexed is given up; the next start does it again."""
 
     def __init__(self) -> None:
+        self._asked: dict[UUID, None] = {}
         self._waiting: dict[UUID, None] = {}
         self._wake = asyncio.Event()
+        self._lost: set[UUID] = set()
+        """Those that a worker was lost with."""
 
     async def __aenter__(self) -> Indexer:
         global _current
@@ -57,27 +69,39 @@ class Indexer:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def enqueue(self, session_id: UUID) -> None:
-        self._loop.call_soon_threadsafe(self._add, session_id)
+    def enqueue(self, session_id: UUID, *, first: bool = False) -> None:
+        self._loop.call_soon_threadsafe(self._add, session_id, first)
 
-    def _add(self, session_id: UUID) -> None:
-        self._waiting[session_id] = None
+    def _add(self, session_id: UUID, first: bool = False) -> None:
+        (self._asked if first else self._waiting)[session_id] = None
         self._wake.set()
+
+    def _take(self) -> UUID:
+        """The next one. Who asks for it from now on is heard."""
+        session_id = next(iter(self._asked or self._waiting))
+        for queue in (self._asked, self._waiting):
+            queue.pop(session_id, None)
+        if not (self._asked or self._waiting):
+            self._wake.clear()
+        return session_id
 
     async def _run(self) -> None:
         for session_id in await self._left_over():
             self._add(session_id)
-        while True:
-            await self._wake.wait()
-            session_id = next(iter(self._waiting))
-            del self._waiting[session_id]  # who asks from now on is heard
-            if not self._waiting:
-                self._wake.clear()
-            try:
-                await self._index(session_id)
-            except Exception:
-                # The root of this task: others are to be indexed all the same.
-                log.exception("recording not indexed", session=str(session_id))
+        async with Workshop() as workshop:
+            while True:
+                try:
+                    async with asyncio.timeout(IDLE_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    await workshop.close()
+                    await self._wake.wait()
+                session_id = self._take()
+                try:
+                    await self._index(workshop, session_id)
+                except Exception:
+                    # The root of this task: others are to be indexed all the same.
+                    log.exception("recording not indexed", session=str(session_id))
 
     async def _left_over(self) -> list[UUID]:
         try:
@@ -88,34 +112,18 @@ class Indexer:
             return []
         return found
 
-    async def _index(self, session_id: UUID) -> None:
-        recording = await database_sync_to_async(_playable)(session_id)
-        if recording is None or await asyncio.to_thread(facts_of, recording) is not None:
+    async def _index(self, workshop: Workshop, session_id: UUID) -> None:
+        cast: Path | None = await database_sync_to_async(cast_to_index)(session_id)
+        if cast is None:
             return
-        cast = cast_of(recording)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "terminals.replay.worker", str(cast), str(root()), str(session_id)),
-            cwd=settings.BASE_DIR,
-            env={"PYTHONPATH": str(settings.BASE_DIR)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
         try:
-            async with asyncio.timeout(LONGEST_S):
-                _, errors = await process.communicate()
-        except TimeoutError:
-            errors = b"it took too long"
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            log.error("indexing failed", session=str(session_id), error=errors.decode("utf-8", "replace")[-ERROR_TEXT:])
-            if not index_of(recording).exists() and cast.exists():
-                # Not tried again at each start and each look.
-                await asyncio.to_thread(write_problem, cast, "it could not be prepared for playing; the log says why")
-
-
-def _playable(session_id: UUID) -> Recording | None:
-    return Recording.objects.filter(pk=session_id, state__in=PLAYABLE).select_related("session").first()
+            await workshop.index(cast, session_id)
+        except Lost as error:
+            log.error("indexing failed", session=str(session_id), error=str(error), again=session_id not in self._lost)
+            if session_id not in self._lost:  # somebody may have ended the worker
+                self._lost.add(session_id)
+                self._add(session_id)
+                return
+            # Not tried again at each start and each look.
+            await asyncio.to_thread(write_problem, cast, "it could not be prepared for playing; the log says why")
+        self._lost.discard(session_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -17,6 +18,11 @@ from tunnels.errors import NotFound
 
 MAX_HITS = 200
 MAX_LINE = 300
+
+
+def number_at(facts: Facts, time: float) -> int:
+    """The segment in which that moment is, in seconds; the first one before all of them."""
+    return max(0, bisect_right(facts.keys, time, key=lambda key: key.time) - 1)
 
 
 def segment(recording: Recording, facts: Facts, number: int) -> bytes:

@@ -66,6 +66,6 @@ class PeopleDesk:
 
     async def close(self) -> None:
         for visitor in list(self._visitors):
-            visitor.turn_away("the broker is stopping")
+            visitor.turn_away("the broker is stopping, retry after 5 s")
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)

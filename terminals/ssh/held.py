@@ -91,6 +91,11 @@ class Held:
         if len(self._entries) >= MAX_OF_NODE or of_person >= MAX_OF_PERSON:
             raise TooMany("too much is open over SSH; close something", 10)
 
+    def find(self, session: UUID) -> Open | None:
+        """What is open under this session. For any thread."""
+        entry = self._entries.get(session)
+        return entry.thing if entry else None
+
     def hold(self, row: Session, watched: Watched, limits: GrantLimits, thing: Open) -> None:
         """From the act that opened it to its written end."""
         entry = _Entry(watched, row.person.username, self._limits.tightened(limits), thing)
@@ -150,3 +155,17 @@ class Held:
             for entry in list(self._entries.values()):
                 if end := entry.limits.exceeded(Clocks(entry.opened, now, None), now):
                     entry.thing.close(end.reason)
+
+
+_current: Held | None = None
+
+
+def install(held: Held | None) -> None:
+    """Make what the node holds known to its request threads."""
+    global _current
+    _current = held
+
+
+def find(session: UUID) -> Open | None:
+    """What is open under this session, where this process holds it."""
+    return _current.find(session) if _current else None

@@ -29,6 +29,7 @@ from tunnels import spool
 from tunnels.audit import Actor, Event
 from tunnels.database import needed
 from tunnels.errors import Refused
+from tunnels.learning import after_proof_of_keys
 from tunnels.splice import WINDOW, End
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Visitor:
         self._forwards = 0
         self._farewell = ""
         self._noted: set[Event] = set()
+        after_proof_of_keys(connection, lambda _: None)
 
     # From the gateway
 

@@ -41,6 +41,7 @@ class ChannelWire:
         self._role_changed = role_changed
         self._notices = Notices(page)
         self._exit: dict[str, Any] = {}
+        self._when = ""
         self._is_taking = False
 
     @property
@@ -75,6 +76,8 @@ class ChannelWire:
                 self._role_changed(message["input_offset"])
             case "exit":
                 self._exit = message
+            case "closing" if message["retry_after"] is not None:
+                self._when = f", retry after {message['retry_after']} s"
 
     def close(self, code: int, reason: str) -> None:
         if self._exit.get("status") is not None:
@@ -83,7 +86,7 @@ class ChannelWire:
             self._channel.exit_with_signal(self._exit["signal"])
         else:
             if code != Close.ENDED:
-                self._say(reason)
+                self._say(reason + self._when)
             self._channel.exit(LOST)
 
     def _say(self, text: str) -> None:

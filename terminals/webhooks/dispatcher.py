@@ -64,7 +64,7 @@ class Dispatcher:
                     group.create_task(self._deliver(order))
 
     async def _due(self) -> list[Order]:
-        ask = partial(queue.due, timezone.now(), busy=self._busy, room=MAX_IN_FLIGHT - len(self._busy))
+        ask = partial(queue.due, timezone.now(), busy=frozenset(self._busy), room=MAX_IN_FLIGHT - len(self._busy))
         try:
             orders: list[Order] = await database_sync_to_async(ask)()
             return orders

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import ip_address
 from uuid import UUID
@@ -15,6 +14,7 @@ import httpx
 
 from terminals.webhooks.signing import sign
 from terminals.webhooks.targets import wrong_address
+from tunnels.agent.threads import in_daemon_thread
 from tunnels.text import printable
 
 TIMEOUT_S = 10.0
@@ -23,7 +23,6 @@ COMPLAINT_S = 1.0
 MAX_COMPLAINT = 100
 """Characters of a refusal that are kept."""
 MAX_ADDRESSES = 4
-LOOKUPS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,6 @@ class Sender:
         self._timeout_s = timeout_s
 
     async def __aenter__(self) -> Sender:
-        # Threads of its own: lookups that hang must not keep others waiting for theirs.
-        self._lookups = ThreadPoolExecutor(LOOKUPS, "webhook-lookup")
         # No connection is kept: they are told apart by address, and a certificate was checked for one name only.
         limits = httpx.Limits(max_keepalive_connections=0)
         trust = httpx.create_ssl_context(trust_env=False)
@@ -66,7 +63,6 @@ class Sender:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._client.aclose()
-        self._lookups.shutdown(wait=False, cancel_futures=True)
 
     async def send(self, order: Order) -> Outcome:
         """Never raises for what a receiver does. Cancelled, it may have been told or not."""
@@ -91,10 +87,8 @@ class Sender:
     async def _resolve(self, url: httpx.URL, *, allows_private: bool) -> tuple[list[str], str]:
         """The addresses of the URL's host that we may go to, and why not to the others."""
         host, is_tls = url.raw_host.decode("ascii"), url.scheme == "https"
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._lookups, lambda: socket.getaddrinfo(host, url.port or url.scheme, type=socket.SOCK_STREAM)
-        )
+        # Those that hang keep neither other lookups waiting nor the broker from ending.
+        found = await in_daemon_thread(lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
         good, reason = [], f"{host} has no address"
         for address in dict.fromkeys(str(item[4][0]) for item in found):
             if wrong := wrong_address(ip_address(address), is_tls=is_tls, allows_private=allows_private):

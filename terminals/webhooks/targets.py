@@ -15,7 +15,8 @@ _METADATA = frozenset(
     map(ip_address, ("100.100.100.200", "168.63.129.16", "192.0.0.192", "169.254.169.254", "fd00:ec2::254"))
 )
 """Where clouds hand out credentials and configuration to whoever asks from the right machine."""
-_TEREDO = ip_network("2001::/32")
+_NOWHERE = (ip_network("2001::/32"), ip_network("fec0::/10"))
+"""Teredo, which leads wherever it says, and what was site-local once: not for us."""
 
 Address = IPv4Address | IPv6Address
 
@@ -42,9 +43,10 @@ def wrong_url(url: str, *, allows_private: bool) -> str:
 def wrong_address(address: Address, *, is_tls: bool, allows_private: bool) -> str:
     """Why nothing is sent to this address; empty where it is."""
     inner = _inner(address)
-    if inner in _METADATA or inner.is_link_local or inner.is_multicast or inner.is_unspecified:
-        return f"{address} is no place for a webhook: link-local, multicast or a cloud's metadata"
-    if inner.is_loopback or inner.is_private or not inner.is_global:
+    is_reserved = inner.is_reserved and not inner.is_loopback  # ::1 counts as both
+    if inner in _METADATA or inner.is_link_local or inner.is_multicast or inner.is_unspecified or is_reserved:
+        return f"{address} is no place for a webhook: link-local, multicast, reserved or a cloud's metadata"
+    if not inner.is_global:
         return "" if allows_private else f"{address} is in a private network, which this webhook may not lead to"
     return "" if is_tls else f"{address} is public: without TLS everybody on the way would read along"
 
@@ -55,8 +57,8 @@ def _inner(address: Address) -> Address:
         return address
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
-    if address in _TEREDO:
-        return IPv6Address("::")  # leads wherever it says: nowhere, for us
+    if any(address in network for network in _NOWHERE):
+        return IPv6Address("::")
     return address.ipv4_mapped or address.sixtofour or address
 
 

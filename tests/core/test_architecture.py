@@ -20,7 +20,7 @@ APPS = ("tunnels", "terminals", "brokerd")
 SOURCES = sorted(path.relative_to(BASE_DIR) for app in APPS for path in (BASE_DIR / app).rglob("*.py"))
 PURE = [
     "brokerd/entry.py",
-    *(f"tunnels/{name}.py" for name in ("rules", "keys", "text", "throttle", "files")),
+    *(f"tunnels/{name}.py" for name in ("rules", "keys", "text", "throttle", "files", "sqlite/turns")),
     *(
         f"terminals/{name}.py"
         for name in (

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from tests.machines.helpers import ADMIN, ask, events
-from tunnels.acts import act
+from tunnels.acts import act, check
 from tunnels.audit import Event, record
 from tunnels.errors import Conflict, Invalid, NotAllowed
 from tunnels.models import AuditEvent, Host
@@ -69,3 +69,25 @@ def test_any_other_error_is_no_refusal(host):
     with act(Event.HOST_RENAMED, actor=ADMIN):  # the frame is left in order
         change("web3")
     assert not connection.in_atomic_block
+
+
+def test_a_check_that_is_passed_writes_nothing_and_waits_for_nobody(host, django_assert_num_queries):
+    with django_assert_num_queries(0), check(Event.GRANT_CREATED, actor=ADMIN):
+        assert not connection.in_atomic_block
+    assert events() == []
+
+
+def test_a_check_that_refuses_is_on_record(host):
+    with pytest.raises(NotAllowed), check(Event.HOST_REVOKED, actor=ADMIN, host="web1"):
+        raise NotAllowed("no", cause="not an admin")
+    entry = AuditEvent.objects.get()
+    assert (entry.event, entry.outcome, entry.host) == ("host.revoked", "refused", "web1")
+    assert entry.detail == {"reason": "not an admin"}
+
+
+def test_a_check_inside_of_an_act_is_told_by_both(host):
+    with pytest.raises(Conflict), act(Event.HOST_APPROVED, actor=ADMIN):
+        change("web2")
+        with check(Event.GRANT_CREATED, actor=ADMIN):
+            raise Conflict("taken")
+    assert Host.objects.get().name == "web1" and events() == ["!grant.created", "!host.approved"]

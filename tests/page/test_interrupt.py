@@ -7,7 +7,7 @@ import re
 import pytest
 
 from .conftest import Terminal
-from .fake_broker import WINDOW_BYTES, Session, Socket, wait_until
+from .fake_broker import WINDOW_BYTES, Session, Socket, person, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -33,6 +33,13 @@ GO_ON_PARSING = """() => {
 
 def acked_everything(session: Session) -> bool:
     return session.socket is not None and session.socket.acked_by_page == len(session.output)
+
+
+async def has_arrived(terminal: Terminal, session: Session) -> None:
+    """All that was sent is with the page: it shows what came last and waits for no emulator."""
+    name = f"bob{len(session.output)}"
+    session.show_people(person("v1", "alice"), person("v2", name))
+    await terminal.page.locator(".pane[data-active] .person").filter(has_text=name).wait_for()
 
 
 async def shown_as_left_out(terminal: Terminal) -> float:
@@ -131,7 +138,7 @@ async def test_what_waits_in_the_page_is_dropped_too(terminal: Terminal) -> None
     await terminal.page.evaluate(HOLD_PARSING)
     window = 512 * 1024
     session.print(b"x" * window)
-    await terminal.page.wait_for_function("() => window.heldTimers.length > 0")
+    await has_arrived(terminal, session)
     session.output += b"y" * 1000  # unsent
     await terminal.page.keyboard.press("Control+C")
     await wait_until(lambda: session.interrupts, "the interrupt")
@@ -148,7 +155,7 @@ async def test_without_the_broker_nothing_is_dropped(terminal: Terminal) -> None
     session.drops_output = False  # it has nothing left to drop, so that no modes would be restored
     await terminal.page.evaluate(HOLD_PARSING)
     session.print(b"".join(b"%07d\r\n" % number for number in range(40_000)))
-    await terminal.page.wait_for_function("() => window.heldTimers.length > 0")
+    await has_arrived(terminal, session)
     await terminal.page.keyboard.press("Control+C")
     await wait_until(lambda: session.interrupts, "the interrupt")
     await terminal.page.evaluate(GO_ON_PARSING)
@@ -161,12 +168,12 @@ async def test_a_cut_after_the_gap_goes_on_behind_it(terminal: Terminal) -> None
     session = await terminal.open()
     await terminal.page.evaluate(HOLD_PARSING)
     session.print(b"x" * 300_000)
-    await terminal.page.wait_for_function("() => window.heldTimers.length > 0")
+    await has_arrived(terminal, session)
     session.output += b"y" * 5000
     await terminal.page.keyboard.press("Control+C")
     await wait_until(lambda: session.interrupts, "the interrupt")
     session.print(b"after")
-    await terminal.page.evaluate("new Promise((resolve) => setTimeout(resolve, 50))")  # until it has arrived
+    await has_arrived(terminal, session)
     session.socket.cut()
     session.socket = None
     await terminal.page.evaluate(GO_ON_PARSING)

@@ -26,7 +26,7 @@ def invite(alice, her_session, sharing):
     def make(person, role=Share.Role.WATCHER) -> Share:
         until = timezone.now() + timedelta(hours=1)
         made, _ = create_share(
-            session=her_session, role=role, person=person, expires_at=until, owner=alice, actor=OPERATOR
+            session=her_session, role=role, person=person.username, expires_at=until, owner=alice, actor=OPERATOR
         )
         return made
 

@@ -102,7 +102,11 @@ def test_it_changes_by_itself_and_only_then(alice, her_session, terminal):
 
 def test_one_that_another_process_holds_or_that_has_no_terminal(alice, her_session):
     page = Browser(alice).open("/sessions/")
-    assert (cells(page, "Here now"), cells(page, "In / out"), cells(page, "Last input")) == (["nobody"], ["–"], ["–"])
+    assert (cells(page, "Here now"), cells(page, "In / out"), cells(page, "Last input")) == (
+        ["nobody"],
+        ["0 bytes / 0 bytes"],
+        ["–"],
+    )
     Session.objects.update(has_terminal=False, way="ssh")
     page = Browser(alice).open("/sessions/")
     assert cells(page, "Here now") == ["–"]

@@ -108,13 +108,13 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
 async def test_it_is_in_the_file_at_once_and_on_the_disk_soon(make, monkeypatch):
-    monkeypatch.setattr(recorder_module, "SYNC_S", 0.5)
+    monkeypatch.setattr(recorder_module, "SYNC_S", 2)
     it = make()
     assert await it.recorder.start() == ""
     it.recorder.output(b"one")
     begun = time.monotonic()
     await until(lambda: it.disk.shown == "one")
-    assert time.monotonic() - begun < 0.25
+    assert time.monotonic() - begun < 1.5
     it.recorder.mark("alice joined")
     it.recorder.resize(100, 30)
     it.recorder.output(b"two")

@@ -13,7 +13,7 @@ from django.test import Client
 
 from terminals.models import Recording
 from terminals.recording.store import open_cast, path_of
-from terminals.replay import access
+from terminals.replay import access, build
 from terminals.second_factor import set_second_factor
 from tests.people.helpers import Api, events, make_host, make_token
 from tunnels.audit import OPERATOR
@@ -22,7 +22,7 @@ from tunnels.models import AuditEvent
 from .helpers import HELLO, begin, record
 
 pytestmark = pytest.mark.django_db
-PATHS = ("recording", "replay", "replay/segment?n=0&viewing=x", "replay/search?q=hello&viewing=x")
+PATHS = ("recording", "replay", "replay?at=0", "replay/segment?n=0&viewing=x", "replay/search?q=hello&viewing=x")
 
 
 @pytest.fixture
@@ -93,6 +93,31 @@ def test_parts_are_only_for_a_viewing_that_is_on_record(hers, alice, auditor, we
     assert get(alice, hers.pk, f"replay/segment?n=0&viewing={own}").status_code == 403
 
 
+@pytest.mark.parametrize("at", ["0", "1e-7", "0.999", "1", "4.999", "5", "39", "1e9"])
+def test_it_is_opened_at_a_moment_by_one_request(alice, web1, monkeypatch, at):
+    """What a segment would be asked for later comes along, as it is."""
+    monkeypatch.setattr(build, "KEY_SIZE", 1)
+    hers = record(alice, web1, [(second, "o", f"line {second} naïve\r\n") for second in range(40)], frame_size=25)
+    answer = get(alice, hers.pk, f"replay?at={at}")
+    assert answer["Cache-Control"] == "no-store"
+    assert events().count("recording.viewed") == 1
+    segment = answer.json()["segment"]
+    keys = answer.json()["keys"]
+    assert keys[:3] == [0, 1, 5]
+    assert segment["n"] == sum(key <= float(at) for key in keys[1:])
+    viewing = answer.json()["viewing"]
+    assert segment == get(alice, hers.pk, f"replay/segment?n={segment['n']}&viewing={viewing}").json()
+    plain = opened(alice, hers.pk)
+    assert plain["segment"] is None
+    assert {**answer.json(), "segment": None, "viewing": ""} == {**plain, "viewing": ""}
+
+
+@pytest.mark.parametrize("at", ["-1", "nan", "inf", "x", ""])
+def test_a_moment_that_cannot_be(hers, alice, at):
+    assert get(alice, hers.pk, f"replay?at={at}").status_code == 422
+    assert "recording.viewed" not in events()
+
+
 @pytest.mark.parametrize("query", ["n=1", "n=-1", "n=x", "", "n=99999999999"])
 def test_a_segment_that_is_not_there(hers, alice, query):
     viewing = opened(alice, hers.pk)["viewing"]
@@ -146,11 +171,11 @@ def test_what_cannot_be_seen_says_why(alice, web1, hers):
 
 def test_one_without_an_index_is_being_prepared(alice, web1, monkeypatch):
     asked = []
-    monkeypatch.setattr("terminals.api.recordings.enqueue", asked.append)
+    monkeypatch.setattr("terminals.api.recordings.enqueue", lambda session_id, first: asked.append((session_id, first)))
     session = record(alice, web1, indexed=False)
     answer = get(alice, session.pk, "replay")
     assert answer.json()["state"] == "preparing"
-    assert asked == [session.pk]
+    assert asked == [(session.pk, True)], "before those that nobody waits for"
     assert "recording.viewed" not in events()
 
 
@@ -187,10 +212,10 @@ def test_the_page_of_one_that_is_not_over_or_gone_has_none(alice, web1, hers):
     assert "kept for as long as was set" in shown
 
 
-def test_the_page_names_all_that_its_script_imports(hers, alice):
+def test_the_page_names_all_that_its_scripts_import(hers, alice):
     """Else the browser would find one file after the other."""
     static = Path(__file__).resolve().parents[2] / "static"
-    todo, imported = [static / "player/main.js"], set()
+    todo, imported = [static / "player/main.js", static / "portal.js"], set()
     while todo:
         file = todo.pop()
         for name in re.findall(r'^import .*? from "(\..*?)";', file.read_text(), re.MULTILINE):

@@ -126,6 +126,13 @@ def test_it_opens_at_the_beginning_and_at_a_moment(open_page, hers, alice):
     assert audit_events().count("recording.viewed") == 2
 
 
+def test_one_request_opens_it(open_page, hers, alice):
+    page = open_page(alice, hers, "#t=20.7")
+    assert "step 039" in shown(page)
+    asked = page.evaluate("performance.getEntriesByType('resource').map(({name}) => name)")
+    assert [name.rpartition("/sessions/")[2] for name in asked if "/api/" in name] == [f"{hers.pk}/replay?at=20.7"]
+
+
 def test_seeking_shows_what_was_there(open_page, hers, alice):
     page = open_page(alice, hers)
     for time, text, absent in [
@@ -198,6 +205,7 @@ def test_a_link_to_the_moment_is_copied(open_page, hers, alice):
     assert copied.endswith(f"/sessions/{hers.pk}/#t=123.4")
 
 
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")  # the server of tests is WSGI's
 def test_the_download_comes_as_a_file(open_page, hers, alice):
     page = open_page(alice, hers)
     with page.expect_download() as download:

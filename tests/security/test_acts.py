@@ -369,6 +369,7 @@ ACTS: dict[str, Act] = {
 }
 NO_ACTS = {
     "tunnels.acts.act": "the frame of all",
+    "tunnels.acts.check": "the same, around a look that changes nothing",
     "tunnels.audit.record": "writes the event",
     "terminals.pages.session_search.find_in_recordings": "note_search, for a page",
     "terminals.sessions.note_transfers": "an event for each file",

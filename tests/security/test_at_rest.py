@@ -20,7 +20,7 @@ from urllib.parse import quote
 import pytest
 import zstandard
 
-from brokerd.backup import BackupError, restore_backup
+from brokerd.backup import BackupError, make_backup, restore_backup
 from tests.security.test_audit import writing
 from tests.story.broker import PASSWORD, Broker, copy_of_template, running, until
 from tests.story.browser import Browser
@@ -35,6 +35,7 @@ def stopped(tmp_path_factory) -> Broker:
     """A broker that has run once, with a recording and a file of logs."""
     broker = copy_of_template(tmp_path_factory.mktemp("stopped"))
     broker.start()
+    Browser(broker).log_in("alice")
     broker.stop()
     for name in ("recordings/2026/11/one.cast.zst", "recordings/search.sqlite3", "log/broker.log"):
         (broker.data_dir / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -96,6 +97,20 @@ def test_a_backup_that_cannot_be_made_leaves_nothing(stopped, tmp_path):
     assert not [path for path in stopped.data_dir.iterdir() if path.name.startswith(".brokerd.sqlite3")]
 
 
+@pytest.mark.parametrize("name", ["recordings", "keys/user_ca"])
+def test_nothing_is_left_out_silently(stopped, tmp_path, name):
+    """What a link leads to is elsewhere: a backup without it would be taken for a whole one."""
+    copied, target = tmp_path / "copied", tmp_path / "backup.tar"
+    shutil.copytree(stopped.data_dir, copied)
+    (copied / name).rename(tmp_path / "elsewhere")
+    (copied / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BackupError, match=f"{name} is a symbolic link"):
+        make_backup(copied, target, recordings=True)
+    assert not target.exists()
+    if name == "recordings":
+        make_backup(copied, target, recordings=False)
+
+
 def test_it_comes_back_whole_and_private(stopped, saved, empty):
     printed = empty.manage("restore", str(saved)).stdout
     assert "restored" in printed
@@ -107,6 +122,18 @@ def test_it_comes_back_whole_and_private(stopped, saved, empty):
     exported = [json.loads(line) for line in empty.manage("export_audit").stdout.splitlines()]
     assert [event["event"] for event in exported[-2:]] == ["audit.exported", "setting.changed"]
     assert exported[-1]["detail"]["setting"] == "data directory"
+
+
+def test_a_login_that_was_ended_since_does_not_live_again(stopped, saved, empty):
+    """Nobody knows any more which ones those are."""
+    empty.manage("restore", str(saved))
+    assert (logins_in(stopped), logins_in(empty)) == (["alice"], [])
+
+
+def logins_in(broker: Broker) -> list[str]:
+    of_whom = "SELECT username FROM terminals_weblogin JOIN terminals_person ON terminals_person.id = person_id"
+    with closing(sqlite3.connect(broker.data_dir / "brokerd.sqlite3")) as database:
+        return [name for (name,) in database.execute(of_whom)]
 
 
 def test_nothing_is_put_over_what_is_there(stopped, saved):
@@ -144,10 +171,10 @@ def test_a_file_that_was_cut_short_is_found(saved, empty, kept):
     refused(empty, saved)
 
 
-def forged(path: Path, *entries: tarfile.TarInfo, content: bytes = b"owned") -> Path:
+def forged(path: Path, *entries: tarfile.TarInfo, content: bytes = b"owned", made: object = 0) -> Path:
     """An archive whose manifest says that all of it is right."""
     names = {entry.name: hashlib.sha256(content).hexdigest() for entry in entries}
-    manifest = json.dumps({"kind": "brokerd backup 1", "made": 0, "recordings": True, "sha256": names}).encode()
+    manifest = json.dumps({"kind": "brokerd backup 1", "made": made, "recordings": True, "sha256": names}).encode()
     with tarfile.open(path, "w") as tar:
         for entry in entries:
             entry.size = len(content) if entry.isreg() else 0
@@ -172,6 +199,16 @@ def test_nothing_but_files_comes_out_of_an_archive(tmp_path, empty, kind):
     entry.type, entry.linkname = kind, str(tmp_path)
     refused(empty, forged(tmp_path / "forged.tar", entry, tarfile.TarInfo("keys/user_ca")))
     assert not (tmp_path / "user_ca").exists()
+
+
+@pytest.mark.parametrize("made", [None, "yesterday", 10**30])
+def test_a_manifest_that_makes_no_sense_is_refused_before_anything_counts(stopped, empty, tmp_path, made):
+    archive = forged(tmp_path / "f.tar", tarfile.TarInfo("brokerd.sqlite3"), content=database_of(stopped), made=made)
+    assert "makes no sense" in refused(empty, archive)
+
+
+def database_of(broker: Broker) -> bytes:
+    return (broker.data_dir / "brokerd.sqlite3").read_bytes()
 
 
 def test_two_files_of_one_name_are_refused(tmp_path, empty):

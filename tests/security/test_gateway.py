@@ -25,7 +25,9 @@ from brokerd import gateway as gateway_module
 from brokerd.door import MAX_REQUESTS
 from brokerd.entry import Entry, EntryLimits
 from brokerd.meter import MAX_BEFORE_LOGIN
-from brokerd.node import FILES, _raise_file_limit
+from brokerd.process import FILES, _raise_file_limit
+from terminals.keys import add_key
+from terminals.models import Person
 from tests.core.agent import Machine, in_database, make_machine, node
 from tests.core.waiting import until
 from tests.security.wire import VERSION, addresses, dial, greeting, rest, send
@@ -33,12 +35,15 @@ from tests.story.broker import Broker, running
 from tests.story.broker import until as eventually
 from tests.story.client import Client, client_without_a_try
 from tunnels import presence
+from tunnels.audit import OPERATOR
 from tunnels.models import AuditEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MEGABYTE = 1024 * 1024
 EXCEEDED, NOT_ALLOWED = b"Exceeded MaxStartups\r\n", b"Not allowed at this time\r\n"
 WELCOME = b"SSH-2.0-brokerd\r\n"
+PROVE, SUCCESS, FAILURE = b"hostkeys-prove-00@openssh.com", 81, 82
+"""OpenSSH's PROTOCOL, section 2.5; RFC 4254 section 4."""
 PATIENCE_S = 5.0
 """For an honest login, on a machine that runs other tests as well; alone it takes a quarter of a second."""
 
@@ -388,6 +393,30 @@ async def test_requests_without_end_are_cut(web1: Machine, monkeypatch: pytest.M
         assert MAX_REQUESTS < piled < 40_000
         await until(lambda: broker.gateway.connections == 0)
         go.set()
+
+
+@pytest.mark.parametrize("who", ["web1", "ann"])
+async def test_proofs_of_our_keys_without_end(web1: Machine, who: str):
+    """Each is a signature of ours: 4,000 in one request stopped everybody for half a second."""
+    key = web1.key if who == "web1" else await in_database(key_of)("ann")
+    async with node() as broker:
+        await broker.people.keyring.reload()
+        (ours,) = broker.gateway._keys
+        named = String(ours.public_data)
+        async with await broker.connect(key, who) as client:
+            for times, answer in ((4000, FAILURE), (1, FAILURE)):
+                assert (await client._make_global_request(PROVE, named * times))[0] == answer
+            assert not client.is_closed()
+        async with await broker.connect(key, who) as client:
+            answers = [(await client._make_global_request(PROVE, named))[0] for _ in range(6)]
+            assert answers == [SUCCESS] * 4 + [FAILURE] * 2
+
+
+def key_of(name: str) -> asyncssh.SSHKey:
+    """Of a person who is made for it."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    add_key(person=Person.objects.create(username=name), text=key.export_public_key("openssh").decode(), actor=OPERATOR)
+    return key
 
 
 async def test_connections_of_one_key_without_end(web1: Machine, monkeypatch: pytest.MonkeyPatch):

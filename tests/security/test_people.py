@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from asyncssh.packet import String
 from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.db import connection
@@ -36,6 +39,8 @@ from terminals.sessions import open_forward, open_session
 from tests.conftest import DATA_DIR, PASSWORD
 from tests.pages.helpers import Browser
 from tests.people.helpers import ADDRESS, Api, last_event, make_host, make_token
+from tests.security.passkey import SoftKey
+from tunnels import clock
 from tunnels.audit import OPERATOR
 from tunnels.errors import Conflict, TooMany
 from tunnels.models import AuditEvent
@@ -43,6 +48,8 @@ from tunnels.models import AuditEvent
 WRONG = "not the password"
 ELSEWHERE = "198.51.100.99"
 HALF_AN_HOUR = timedelta(minutes=30)
+SK_KEY = String("sk-ssh-ed25519@openssh.com") + String(b"k" * 32) + String("ssh:")
+"""OpenSSH's PROTOCOL.u2f: its public half."""
 
 
 committed = pytest.mark.django_db(transaction=True)
@@ -137,6 +144,13 @@ def test_many_refused_tries_do_not_fill_the_audit(alice):
     fail(30)
     reasons = [event.detail["reason"] for event in failures()]
     assert reasons == ["wrong password"] * 5 + ["too many attempts"]
+
+
+def test_nor_do_they_with_ever_another_name(alice):
+    for number in range(29):  # allauth takes thirty a minute
+        fail(1, f"nobody{number}")
+    reasons = [event.detail["reason"] for event in failures()]
+    assert reasons == ["unknown person"] * 20 + ["too many attempts"]
 
 
 def test_twenty_names_from_one_address_close_the_portal_to_it(alice, charlie):
@@ -317,6 +331,15 @@ def test_a_code_that_was_seen_opens_nothing_again(alice, app):
     assert not is_in(seen)
 
 
+def test_nor_after_a_restart_or_where_the_memory_of_it_was_flooded(alice, app):
+    code = code_of(app.seed)
+    assert half_way().post("/login/factor/", {"code": code}).status_code == 302
+    cache.clear()
+    seen = half_way()
+    assert seen.post("/login/factor/", {"code": code}).status_code == 200
+    assert not is_in(seen)
+
+
 def test_a_recovery_code_opens_once(alice, app):
     first, again = half_way(), half_way()
     assert first.post("/login/factor/", {"code": app.codes[0]}).status_code == 302
@@ -407,6 +430,22 @@ def test_a_stolen_browser_and_the_password_do_not_take_a_factor_away_or_add_one(
     assert last_event().detail["done"] == "removed"
 
 
+@pytest.mark.parametrize("has_app", [False, True])
+def test_nor_does_a_stolen_browser_add_a_security_key_of_ssh_which_is_one_as_well(alice, has_app):
+    """Nobody can tell whether it is one, or software that says so."""
+    stolen = Browser(alice)
+    codes = set_up_app(alice)[1] if has_app else []
+    line = f"sk-ssh-ed25519@openssh.com {base64.b64encode(SK_KEY).decode()} mine"
+    stolen.open("/account/")
+    answer = stolen.client.post("/account/keys/", {"line": line, **csrf(stolen)})
+    where = "/account/confirm/code/" if has_app else "/account/reauthenticate/"
+    assert (answer.status_code, answer["Location"]) == (302, f"{where}?next=%2Faccount%2Fkeys%2F")
+    assert not alice.keys.exists()
+    stolen.open(answer["Location"])
+    stolen.send(where, **({"code": codes[0]} if has_app else {"password": PASSWORD}))
+    assert [key.is_security_key for key in alice.keys.all()] == [True], "who is asked goes on where they were"
+
+
 @committed
 def test_factors_are_changed_on_record(alice, app):
     told = [event.detail for event in AuditEvent.objects.filter(event="setting.changed").order_by("sequence")]
@@ -440,6 +479,47 @@ def test_a_passkey_that_is_none_opens_nothing(alice, app, credential):
     thief.get("/login/factor/")
     assert thief.post("/login/factor/", {"credential": credential}).status_code == 200
     assert not is_in(thief)
+
+
+def challenge_of(client: Client) -> str:
+    return client.session["mfa.webauthn.state"]["challenge"]
+
+
+@pytest.mark.parametrize(("is_verified", "opens"), [(True, True), (False, False)])
+def test_a_passkey_alone_opens_only_with_the_pin_or_finger_of_its_owner(alice, is_verified, opens):
+    key, client = SoftKey(alice), at()
+    client.get("/login/passkey/", headers={"X-Requested-With": "XMLHttpRequest"})
+    client.post("/login/passkey/", {"credential": key.answer(challenge_of(client), is_verified=is_verified)})
+    assert is_in(client) is opens
+
+
+def test_nor_does_it_open_a_disabled_account(alice):
+    key, client = SoftKey(alice), at()
+    disable_person(person=alice, actor=OPERATOR)
+    client.get("/login/passkey/", headers={"X-Requested-With": "XMLHttpRequest"})
+    answer = client.post("/login/passkey/", {"credential": key.answer(challenge_of(client), is_verified=True)})
+    assert (answer.status_code, answer["Location"]) == (302, "/login/")
+    assert last_event().detail == {"reason": "disabled"}
+
+
+def test_nor_by_a_challenge_that_was_made_for_a_login_with_a_password(alice, bob):
+    """Bob has stolen alice's key, and has a password and a key of his own. After a password a touch is enough."""
+    stolen, _ = SoftKey(alice), SoftKey(bob)
+    thief = half_way_in("bob")
+    assert thief.get("/login/factor/").status_code == 200
+    challenge = challenge_of(thief)
+    session = thief.session
+    session["account_login"]["initiated_at"] -= 901  # his login is given up, the challenge is not
+    session.save()
+    thief.post("/login/passkey/", {"credential": stolen.answer(challenge, is_verified=False)})
+    assert not is_in(thief)
+    assert last_event().detail == {"reason": "wrong passkey"}
+
+
+def half_way_in(name: str) -> Client:
+    client = at()
+    assert log_in(client, name)["Location"] == "/login/factor/"
+    return client
 
 
 def test_only_so_many_passkeys(alice):
@@ -593,15 +673,26 @@ def test_rest_says_what_is_missing_by_its_type(alice, granted, web1, monkeypatch
 
 
 @committed
+def test_a_confirmation_that_grew_old_is_not_young_again(alice):
+    """Where the clock was set back."""
+    browser = Browser(alice)
+    set_up_app(alice, browser)
+    confirm = "/account/confirm/?next=/sessions/"
+    assert browser.client.get(confirm)["Location"] == "/sessions/"
+    clock.see(timezone.now() + timedelta(hours=11, minutes=59))
+    assert browser.client.get(confirm)["Location"] == "/sessions/"
+    clock.see(timezone.now() + timedelta(hours=12))
+    WebLogin.objects.update(expire_date=clock.now() + timedelta(hours=1))
+    assert browser.client.get(confirm)["Location"].startswith("/account/confirm/code/")
+
+
+@committed
 @pytest.mark.parametrize(("age_s", "holds"), [(0, True), (12 * 3600 - 60, True), (12 * 3600, False), (-60, False)])
 def test_a_confirmation_grows_old(alice, age_s, holds):
     browser = Browser(alice)
     set_up_app(alice, browser)
     session = browser.client.session
-    records = session["account_authentication_methods"]
-    for entry in records:
-        entry["at"] = time.time() - age_s
-    session["account_authentication_methods"] = records
+    session[second_factor.GIVEN] = {"person": alice.pk, "at": time.time() - age_s}
     session.save()
     answer = browser.client.get("/account/confirm/?next=/sessions/")
     assert (answer["Location"] == "/sessions/") is holds
@@ -634,6 +725,23 @@ def test_require_second_factor_costs_nobody_anything_where_none_is(alice, grante
 
 
 # Logins to the portal
+
+
+def test_a_login_is_over_after_its_twelve_hours_whatever_is_done_in_it(alice):
+    """Some pages keep something in the login, which Django takes for a reason to begin the twelve hours anew."""
+    browser = at()
+    log_in(browser)
+    begun = clock.now()
+    for hours in (4, 8, 11.9):
+        clock.see(begun + timedelta(hours=hours))
+        assert browser.get("/account/confirm/?next=/sessions/").status_code == 200
+    browser.post(
+        "/account/password/",
+        {"oldpassword": PASSWORD, "password1": "a wholly new one", "password2": "a wholly new one"},
+    )
+    assert browser.get("/account/").status_code == 200
+    clock.see(begun + timedelta(hours=12))
+    assert browser.get("/account/").status_code == 302
 
 
 def test_ones_logins_are_listed_and_ended_one_by_one(alice, bob):
@@ -693,6 +801,23 @@ def test_changing_the_password_logs_every_other_browser_out(alice):
     assert left.login == before, "what this browser has open goes on"
     assert mine.get("/account/").status_code == 200
     assert not is_in(other)
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (disable_person, "disabled"),
+        (partial(set_password, password="a wholly new one"), "the password has changed meanwhile"),
+    ],
+)
+def test_a_login_that_was_half_made_before_is_not_finished_after(alice, app, act, reason):
+    thief = half_way()
+    act(person=alice, actor=OPERATOR)
+    assert thief.post("/login/factor/", {"code": app.codes[0]})["Location"] == "/login/"
+    assert last_event().detail == {"reason": reason}
+    Person.objects.update(is_active=True)
+    assert thief.get("/account/").status_code == 302
+    assert not WebLogin.objects.filter(person=alice).exists()
 
 
 @pytest.mark.parametrize("act", [disable_person, end_logins])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import struct
 from collections.abc import Iterator
 from hashlib import sha256
@@ -14,8 +16,8 @@ from asyncssh import sk_eddsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.needs import missing
-from tests.story.broker import Broker, running
-from tests.story.client import Client
+from tests.story.broker import SCALE, Broker, running
+from tests.story.client import Client, known_client
 from tests.story.machine import LOGIN, SSHD, Machine, machine
 
 pytestmark = pytest.mark.sshd
@@ -43,9 +45,7 @@ def host(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
 
 @pytest.fixture(scope="module")
 def alice(broker: Broker, host: Machine, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    client = Client(tmp_path_factory.mktemp("alice"), broker, PERSON, [host])
-    client.add_key()
-    return client
+    return known_client(tmp_path_factory.mktemp("alice"), broker, PERSON, [host])
 
 
 class SecurityKey:
@@ -68,12 +68,23 @@ class SecurityKey:
 
 
 @pytest.fixture
-def security_key(broker: Broker, host: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SecurityKey:
+async def security_key(broker: Broker, host: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SecurityKey:
     made = SecurityKey(monkeypatch)
     path = tmp_path / "sk.pub"
     path.write_text(f"{made.line} alice's token\n")
     broker.manage("add_key", PERSON, str(path))
+    async with asyncio.timeout(20 * SCALE):
+        while not await is_known(broker, made):
+            await asyncio.sleep(0.5)
     return made
+
+
+async def is_known(broker: Broker, key: SecurityKey) -> bool:
+    """Whether the gateway has heard of it by now."""
+    with contextlib.suppress(asyncssh.PermissionDenied):
+        async with connect(broker, key, PERSON):
+            return True
+    return False
 
 
 def connect(broker: Broker, key: SecurityKey, username: str) -> Any:

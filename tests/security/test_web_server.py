@@ -158,7 +158,8 @@ def send_until_cut(connection: socket.socket, chunk: bytes, limit: int) -> int:
 
 @pytest.mark.parametrize("what", ["recording", "audit as JSON lines", "audit as CSV", "sessions as CSV"])
 def test_an_answer_that_nobody_reads(full: tuple[Broker, str], what: str):
-    """4 MB at most, however much there is; and once it is read it is whole."""
+    """4 MB at most, however much there is; and once it is read it is whole. Three ask, so that what one more thread
+    keeps for ever does not count as theirs."""
     broker, session = full
     token, login = f"Bearer {broker.tokens['auditor']}", Browser(broker).log_in("auditor").cookie
     path, headers = {
@@ -172,11 +173,13 @@ def test_an_answer_that_nobody_reads(full: tuple[Broker, str], what: str):
         warm.sendall(request)
         whole = len(answer(warm))
     assert whole > 10 * MB
-    with growth(broker) as grown, dial(broker, buffer=4096) as connection:
-        connection.sendall(request)
+    with growth(broker) as grown, ExitStack() as stack:
+        crowd = [stack.enter_context(dial(broker, buffer=4096)) for _ in range(3)]
+        for connection in crowd:
+            connection.sendall(request)
         time.sleep(3 * SCALE)
-        assert grown() < 4 * MB
-        received = answer(connection)
+        assert grown() < len(crowd) * 4 * MB
+        received = answer(crowd[-1])
     assert received.startswith(b"HTTP/1.1 200 ")
     assert received.endswith(b"\r\n0\r\n\r\n")
     assert abs(len(received) - whole) < 10_000, "but for the events of the exports themselves"

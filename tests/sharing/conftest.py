@@ -72,7 +72,10 @@ class House:
         return self.attach(session, answer.json()["ticket"])
 
     def recheck(self) -> None:
-        self.do(self.terminals.reception.recheck())
+        async def recheck() -> None:
+            self.terminals.reception.dismiss(await self.terminals.reception.judge())
+
+        self.do(recheck())
 
     def settle(self) -> None:
         """What has happened is written down."""

@@ -271,3 +271,17 @@ async def test_asking_again_and_again_is_told_once():
         session.ask_role(bob, Role.DRIVER)
         await turn()
     assert len(alice.wire.of("viewers")) == 2
+
+
+async def test_who_was_sent_away_with_the_keyboard_does_not_have_it_when_they_are_let_in_again():
+    """Their owner was not there, and sent them away by the page of the session."""
+    session = new_session()
+    alice, bob = join(session, owner()), join(session, helper(asks=Role.DRIVER))
+    session.give(bob)
+    session.detach(alice)
+    session.detach(bob)
+    bob = join(session, helper(asks=Role.DRIVER))
+    assert bob.role is Role.DRIVER, "his connection was lost for a moment"
+    session.remove(bob, "alice asked you to leave")
+    bob = join(session, helper(asks=Role.DRIVER))
+    assert bob.role is Role.WATCHER

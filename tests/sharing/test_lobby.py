@@ -87,6 +87,23 @@ def test_asking_without_end_stays_bounded(lobby):
     assert len(lobby) <= MAX_OF_SHARE
 
 
+@pytest.mark.parametrize("how", ["refused", "ended"])
+def test_whose_asking_is_over_keeps_no_place_by_listening_on(lobby, clock, how):
+    made, key = ask(lobby)
+    if how == "refused":
+        lobby.decide(SESSION, made.id, admit=False)
+    else:
+        lobby.end(lobby.of(session=SESSION))
+    for _ in range(4):
+        heard = lobby.hear(made.id, key)
+        assert heard is made and heard.state == how
+        clock.now += KEEP_S / 4
+        lobby.tick()
+    clock.now += 1
+    lobby.tick()
+    assert len(lobby) == 0 and lobby.hear(made.id, key) is None
+
+
 def test_who_was_let_in_is_not_asked_for_again(lobby, clock):
     made, _key = ask(lobby)
     lobby.decide(SESSION, made.id, admit=True)

@@ -83,6 +83,9 @@ def test_only_its_owner_shares_it_and_only_with_the_capability(owner, row, bob, 
     answer = owner.post(f"/sessions/{row.pk}/shares", {})
     assert answer.status_code == 403 and "does not give share" in answer.json()["detail"]
     assert events()[-1] == "!share.created"
+    for name in ("bob", "nobody"):
+        told = owner.post(f"/sessions/{row.pk}/shares", {"person": name})
+        assert (told.status_code, told.json()["detail"]) == (403, answer.json()["detail"]), "nor who has an account"
 
 
 def test_not_once_it_has_ended(owner, row):
@@ -311,6 +314,27 @@ def test_say(owner, row, bob, charlie, guest, house, alices):
     assert guest.post(path, {"text": "x"}).status_code == 401
     for text in ("", "x" * 201, "a\nb", "\x1b[2J"):
         assert owner.post(path, {"text": text}).status_code == 422
+
+
+def test_say_is_for_those_who_may_attach(owner, row, bob, charlie, guest, web1, house, alices):
+    give(bob, web1, capabilities=["observe"])
+    link = share(owner, row.pk)
+    secret = admission(owner, Api(charlie), row.pk, link["secret"])
+    body = {"text": "from somebody else", "admission": secret}
+    path = f"/sessions/{row.pk}/say"
+    for thief in (guest, Api(bob)):
+        assert thief.post(path, body).status_code == 404, "an admission is one person's"
+    SecondFactorRule.objects.create(host=web1)
+    for api, line in ((Api(bob), {"text": "no factor"}), (Api(charlie), body)):
+        answer = api.post(path, line)
+        assert answer.json()["type"] == "/problems/second-factor-required"
+    assert alices.wire.of("notice") == []
+
+
+@pytest.mark.parametrize("name", ["\u3164", "\u115f\u1160", "alice\uffa0", "\u2800", "a\u202eb", "a\u0301\u0301"])
+def test_a_guest_has_a_name_that_can_be_seen(owner, row, guest, name):
+    link = share(owner, row.pk, guests=True)
+    assert "say who you are" in ask(guest, link["secret"], status=422, name=name)["detail"]
 
 
 # Observing

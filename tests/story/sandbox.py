@@ -5,6 +5,7 @@ Programs come from this system; `bin` says which ones the machine has. Ends with
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import shutil
@@ -76,7 +77,7 @@ class Sandbox:
     def __post_init__(self) -> None:
         self.etc, self.home, self.root, self.bin = (self.folder / part for part in ("etc", "home", "root", "bin"))
         self.folder.mkdir(mode=0o755)
-        shutil.copytree("/etc", self.etc, symlinks=True, ignore=shutil.ignore_patterns("ssh"))
+        copy_of_etc(self.etc)
         for part, mode in (("home", 0o755), ("root", 0o700), ("bin", 0o755), ("tmp", 0o1777), ("run", 0o755)):
             (self.folder / part).mkdir()
             (self.folder / part).chmod(mode)
@@ -244,7 +245,7 @@ class Sandbox:
 
     @contextmanager
     def watched(self) -> Iterator[set[str]]:
-        """Collects the command lines of all processes meanwhile."""
+        """Collects the command lines of all its processes meanwhile."""
         done = Event()
         watcher = Thread(target=self._watch, args=(done,))
         watcher.start()
@@ -255,9 +256,12 @@ class Sandbox:
             watcher.join()
 
     def _watch(self, done: Event) -> None:
+        ours = Path(f"/proc/{self._init}/ns/pid").readlink()
         while not done.is_set():
             for process in Path("/proc").glob("[0-9]*"):
                 try:
+                    if (process / "ns/pid").readlink() != ours:
+                        continue
                     self.seen.add((process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
                 except OSError:
                     continue  # it has ended
@@ -265,6 +269,16 @@ class Sandbox:
 
     def wait_online(self, online: bool = True) -> None:
         until(lambda: self.broker.is_online(self.name) is online, f"{self.name} online is {online}", 60)
+
+
+def copy_of_etc(folder: Path, etc: str = "/etc") -> None:
+    """Without what goes while it is copied: whoever installs packages meanwhile has files there that come and go."""
+    try:
+        shutil.copytree(etc, folder, symlinks=True, ignore=shutil.ignore_patterns("ssh"))
+    except shutil.Error as error:
+        wrong = [failure for failure in error.args[0] if not failure[2].startswith(f"[Errno {errno.ENOENT}]")]
+        if wrong:
+            raise shutil.Error(wrong) from error
 
 
 def _absolute(command: list[str]) -> list[str]:

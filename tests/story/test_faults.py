@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.story.broker import ROOT, SCALE, Broker, running, soon
-from tests.story.machine import Machine, machine, terminal_grant
+from tests.story.broker import ROOT, SCALE, Broker, running, soon, until
+from tests.story.client import known_client
+from tests.story.machine import LOGIN, PROMPT, Machine, machine, terminal_grant
 from tests.story.programs import program
 from tests.story.terminal import open_terminal, request_session, shell
 
@@ -119,6 +121,17 @@ async def test_stopped_with_terminals_open(doomed: Broker, web2: Machine):
     for session in [*(terminal.id for terminal in terminals), asking["id"]]:
         assert doomed.session(session)["reason"] == "the broker is stopping"
     assert doomed.host("web2")["offline_reason"] == "the broker is stopping, retry after 5 s"
+
+
+def test_who_is_at_ssh_is_told_when_to_come_back(doomed: Broker, web2: Machine, tmp_path: Path):
+    command = known_client(tmp_path / "client", doomed).command(f"{LOGIN}@web2", options=("-tt",))
+    shown = tmp_path / "shown"
+    with shown.open("wb") as log, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as ssh:
+        until(lambda: PROMPT in shown.read_bytes(), "the shell is there")
+        doomed.stop()
+        assert ssh.wait(20 * SCALE) == 255
+    assert b"the broker is stopping, retry after 5 s" in shown.read_bytes()
+    doomed.start()
 
 
 async def test_an_agent_that_hangs(doomed: Broker, web2: Machine):

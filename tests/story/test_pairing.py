@@ -34,8 +34,10 @@ class Stranger(Machine):
         self.start_agent("-b", self.address, *options, forward=f"{port}:127.0.0.1:{self.port}")
 
     def shown(self) -> tuple[str, str, str]:
-        """Fingerprint, pairing code and address, as the client printed them last."""
-        return until(lambda: BANNER.findall(self.agent_log), "the banner was printed")[-1]
+        """Fingerprint, pairing code and address, as the client printed them last; its key has proved itself since."""
+        banner = until(lambda: BANNER.findall(self.agent_log), "the banner was printed")[-1]
+        until(lambda: events(self.broker, "enrollment.requested", self.name), "it waits for an admin")
+        return banner
 
     def left(self) -> str:
         """What it printed, once it has ended."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,22 @@ def test_it_is_on_record(broker: Broker, host: Machine, alice: Client):
     assert closed["detail"]["bytes_out"] > 100_000 and closed["detail"]["reason"]
     row = broker.session(opened["session"])
     assert (row["way"], row["state"]) == ("end-to-end", "ended")
+
+
+def test_its_bytes_are_seen_while_it_runs(broker: Broker, host: Machine, alice: Client):
+    command = ["ssh", "-F", str(alice.config), *alice.jump, f"{LOGIN}@{host.name}", "head -c 100000 /dev/zero; cat"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+
+        def live() -> list[dict[str, Any]]:
+            shown = broker.api("GET", "/sessions?live=1", person="alice")["items"]
+            return [item for item in shown if item["host"] == host.name and item["bytes_out"] > 100_000]
+
+        shown = until(live, "what went through it is shown")[0]
+        assert (shown["way"], shown["state"]) == ("end-to-end", "live") and shown["bytes_in"] > 0
+        assert process.stdin
+        process.stdin.close()
 
 
 def test_bytes_arrive_as_they_are_both_ways(host: Machine, alice: Client):

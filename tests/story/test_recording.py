@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,60 @@ async def test_a_session_from_start_to_end_played_by_asciinema(recorder: Broker,
     assert "naïve" in in_a_terminal(f"asciinema play -s 100 {plain}")
     for one in (path, *path.parents[:3]):
         assert stat.S_IMODE(one.stat().st_mode) == (0o600 if one == path else 0o700)
+    assert verify(recorder).returncode == 0
+
+
+FLOODED = 6_000_000
+"""Bytes: several times what may wait for a writer."""
+
+
+def flood(seed: int) -> bytes:
+    """Text in colour and in many scripts, and bytes that are no text, in pieces of all lengths."""
+    chance = random.Random(seed)
+    kinds = [
+        lambda size: b'\x1b[32mdrwxr-xr-x\x1b[0m 2 root root 4096 "a\\folder"\r\n' * (size // 50),
+        lambda size: "naïve 中文 строка 😀\t\x7f\u2028\r\n".encode() * (size // 40),
+        lambda size: bytes(range(256)) * (size // 256),
+        chance.randbytes,
+    ]
+    parts: list[bytes] = []
+    while sum(map(len, parts)) < FLOODED:
+        parts.append(chance.choice(kinds)(chance.randrange(200_000)) + chance.randbytes(chance.randrange(4)))
+    return b"".join(parts)
+
+
+def parting(one: Sequence[object], other: Sequence[object]) -> tuple[int, object, object] | None:
+    """Where two begin to differ, with what stands around it; None where they do not."""
+    if one == other:
+        return None
+    at = next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    around = slice(max(0, at - 40), at + 40)
+    return at, one[around], other[around]
+
+
+async def flooded(broker: Broker, host: str, source: Path) -> Terminal:
+    """A terminal that is over, in which all of the file was shown; it begins after `began`."""
+    async with shell(broker, host) as terminal:
+        await terminal.run(f"stty raw -echo && printf be''gan; cat {source}; stty sane; exit")
+        assert await terminal.closed(60) == 1000
+        return terminal
+
+
+async def test_a_flood_is_the_same_in_the_source_the_browser_and_the_recording(
+    recorder: Broker, tape1: Machine, tmp_path: Path
+):
+    """Two at a time, so that bytes of one could get into the other."""
+    sources = [tmp_path / "one", tmp_path / "other"]
+    for seed, source in enumerate(sources):
+        source.write_bytes(flood(seed))
+    terminals = await asyncio.gather(*(flooded(recorder, "tape1", source) for source in sources))
+    for terminal, source in zip(terminals, sources, strict=True):
+        sent, output = source.read_bytes(), bytes(terminal.output)
+        begin = output.index(b"began") + len(b"began")
+        assert terminal.skipped == 0
+        assert parting(output[begin : begin + len(sent)], sent) is None
+        await recording(recorder, terminal.id)
+        assert parting(shown(file_of(recorder, terminal.id)), output.decode(errors="replace")) is None
     assert verify(recorder).returncode == 0
 
 

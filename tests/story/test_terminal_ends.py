@@ -51,6 +51,18 @@ async def test_by_its_owner(broker: Broker, web1: Machine):
         assert broker.call("DELETE", f"/api/v1/sessions/{terminal.id}", None, "alice").status == 409
 
 
+async def test_one_who_hears_of_it_late_reads_it_to_the_end(broker: Broker, web1: Machine):
+    """A slow way, or a busy page, in which somebody still types: the connection is not cut before it has answered."""
+    async with shell(broker, "web1") as terminal:
+        terminal.socket.transport.pause_reading()
+        await in_thread(broker.api, "DELETE", f"/sessions/{terminal.id}", None, "alice", 204)
+        await soon(lambda: broker.session(terminal.id)["state"] == "ended", "it has ended")
+        await asyncio.sleep(2)  # longer than the second that Autobahn gives
+        await terminal.send(b"x")
+        terminal.socket.transport.resume_reading()
+        await ended(broker, terminal, 1000, "ended by its owner")
+
+
 async def test_by_an_admin(broker: Broker, web1: Machine):
     async with shell(broker, "web1") as terminal:
         for person, status in (("bob", 404), ("charlie", 404), ("auditor", 403)):

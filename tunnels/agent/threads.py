@@ -1,4 +1,4 @@
-"""Blocking calls that must not keep the agent alive: name look-ups and HTTP.
+"""Blocking calls that must not keep a process alive, the agent or the broker: name look-ups and HTTP.
 
 The loop's own executor is joined at exit, so that a stuck DNS server would hold up SIGTERM for half a minute. A daemon
 thread per call is dearer, but these calls are rare.
@@ -37,5 +37,5 @@ async def in_daemon_thread(call: Callable[[], T]) -> T:
         with suppress(RuntimeError):  # the loop has closed: nobody waits any more
             loop.call_soon_threadsafe(settle, result, failure)
 
-    threading.Thread(target=work, daemon=True, name="brokerd-agent-call").start()
+    threading.Thread(target=work, daemon=True, name="brokerd-call").start()
     return await future

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from brokerd.management.base import ActCommand
 from terminals.models import Recording
 from terminals.recording.store import root
 from terminals.replay import search
-from terminals.replay.files import cast_of, index_of
-from terminals.replay.indexer import PLAYABLE, unindexed
-from terminals.replay.worker import index
+from terminals.replay.files import index_of
+from terminals.replay.indexer import PLAYABLE, cast_to_index, unindexed
+from terminals.replay.workshop import Lost, Workshop
 
 
 class Command(ActCommand):
@@ -25,8 +28,18 @@ class Command(ActCommand):
             search.remove(root())
             for recording in Recording.objects.filter(state__in=PLAYABLE).select_related("session").iterator(1000):
                 index_of(recording).unlink(missing_ok=True)
-        todo = unindexed()
-        for session_id in todo:
-            recording = Recording.objects.select_related("session").get(pk=session_id)
-            index(cast_of(recording), root(), session_id)
-        self.stdout.write(f"{len(todo)} recording{'' if len(todo) == 1 else 's'} indexed")
+        todo = {session_id: cast for session_id in unindexed() if (cast := cast_to_index(session_id))}
+        count = asyncio.run(self._index(todo))
+        self.stdout.write(f"{count} recording{'' if count == 1 else 's'} indexed")
+
+    async def _index(self, todo: dict[UUID, Path]) -> int:
+        """As many as could be. By a worker, as in the broker: a recording may be made to do harm."""
+        count = 0
+        async with Workshop() as workshop:
+            for session_id, cast in todo.items():
+                try:
+                    await workshop.index(cast, session_id)
+                    count += 1
+                except Lost as error:
+                    self.stderr.write(f"session {session_id}: not indexed: {error}")
+        return count

@@ -14,6 +14,7 @@ from django.db import transaction
 from brokerd.backup import BackupError, restore_backup
 from brokerd.conf import prepare_data_dir
 from brokerd.lock import only_one
+from terminals.login_store import end_all
 from tunnels.anchor import catch_up
 from tunnels.audit import OPERATOR, Event, record
 
@@ -37,7 +38,9 @@ class Command(BaseCommand):
                 raise CommandError(f"nothing was restored: {error}") from error
             made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(manifest["made"]))
             with transaction.atomic():
-                record(Event.SETTING_CHANGED, actor=OPERATOR, setting="data directory", restored_from=made)
+                ended = end_all()  # one that was ended since the backup would live again
+                facts: dict[str, Any] = {"setting": "data directory", "restored_from": made, "ended_logins": ended}
+                record(Event.SETTING_CHANGED, actor=OPERATOR, **facts)
             if problem := catch_up():  # an anchor outside of the directory knows what came after the backup
                 self.stderr.write(f"warning: the anchor of the audit log: {problem}")
         self.stdout.write(f"restored {len(manifest['sha256'])} files as of {made}; now run: manage.py migrate")
