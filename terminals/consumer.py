@@ -65,8 +65,6 @@ async def terminal_consumer(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         await _serve(scope, receive, wire)
     except Refusal as refusal:
-        # On record here: whoever does not read, or still sends, never hears it.
-        log.info("websocket refused", path=scope["path"], code=int(refusal.code), reason=str(refusal))
         wire.send_text(control("closing", reason=str(refusal), retry_after=None))
         wire.close(refusal.code, str(refusal))
     except Gone:
@@ -103,6 +101,8 @@ async def _serve(scope: Scope, receive: Receive, wire: Wire) -> None:
         terminals.attached(terminal)
         await _pump(terminal, viewer, receive)
     except BadMessage as error:
+        # Who does not read, or still sends, never hears it. Strangers do not get here: they could fill the log.
+        log.info("viewer broke the protocol", session=str(session_id), person=ticket.seat.label, reason=str(error))
         raise Refusal(Close.BAD_MESSAGE, str(error)) from error
     finally:
         wire.on_writable = None

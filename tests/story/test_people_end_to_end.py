@@ -132,7 +132,7 @@ def test_nowhere_else_and_the_client_prints_why(web1: Machine, alice: Client, pl
 
 
 def test_the_grant_ends_and_the_way_with_it(broker: Broker, host: Machine, alice: Client):
-    grant = broker.api("POST", "/grants", {**FORWARD, "host": host.name, "valid_until": None}, status=201)
+    broker.api("POST", "/grants", {**FORWARD, "host": host.name, "valid_until": None}, status=201)
     first = broker.api("GET", "/grants?limit=1000")["items"]
     process = subprocess.Popen(
         ["ssh", "-F", str(alice.config), *alice.jump, f"{LOGIN}@{host.name}", "echo up; sleep 60"],
@@ -149,4 +149,3 @@ def test_the_grant_ends_and_the_way_with_it(broker: Broker, host: Machine, alice
     finally:
         process.kill()
         broker.api("POST", "/grants", {**FORWARD, "host": host.name}, status=201)
-    assert grant["id"]

@@ -123,6 +123,16 @@ async def test_tickets(broker: Broker, web1: Machine):
         await again.close()
 
 
+async def test_who_comes_without_a_ticket_leaves_no_line_in_the_log(broker: Broker, web1: Machine):
+    """They could fill the disk with as many as they like."""
+    async with shell(broker, "web1") as terminal:
+        door = {**await request_ticket(broker, terminal.id), "ticket": "nonsense"}
+        before = broker.log.stat().st_size
+        for _ in range(5):
+            assert (await answer(broker, door, attach()))[0] == 4401
+        assert terminal.id.encode() not in broker.log.read_bytes()[before:]
+
+
 async def test_a_ticket_is_for_sessions_that_are_there(broker: Broker, web1: Machine):
     opened = await request_session(broker, "web1")
     await asyncio.to_thread(broker.api, "DELETE", f"/sessions/{opened['id']}", None, "alice", 204)
