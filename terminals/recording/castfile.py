@@ -1,14 +1,14 @@
 """One recording's file as it is written: lines into frames, frames onto the disk, and what it is known by.
 
-Used by one thread at a time, never by the event loop: each method waits for the disk. OSError when it does not take
-what it is given.
+Used by one thread at a time. Only `encode` is for the event loop as well: it takes the processor alone, which threads
+of one interpreter cannot share. Every other method waits for the disk; OSError when it does not take what it is given.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +32,8 @@ class CastFile:
         self._digest = Digest()
         self._encoder = Encoder()
         self._frame: FrameWriter | None = None
+        self._waiting: list[bytes] = []
+        """Encoded, and not in the file yet."""
         self._time = 0.0
         self._known = Survey()
         """As it was on the disk: what comes later has to be read again after an error."""
@@ -40,17 +42,28 @@ class CastFile:
         """Make the file, with its header in it."""
         self._file = create(self._path)
         self._place = _place(os.fstat(self._descriptor))
-        self._put([self._header])
+        self._write_header()
 
-    def write(self, events: Iterable[Event], *, to_disk: bool = False) -> None:
-        """Add these; a reader sees them. `to_disk`: they and all before them outlive this machine."""
-        self._check_place()
-        events = list(events)
+    def encode(self, events: Sequence[Event]) -> None:
+        """These come next, once `write` is called."""
         if events:
             self._time = events[-1].time
             self._put(self._encoder.lines(events))
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that are encoded, and that `write` will add to the file."""
+        return sum(map(len, self._waiting))
+
+    def write(self, events: Sequence[Event] = (), *, to_disk: bool = False) -> None:
+        """Add what was encoded, and these; a reader sees them. `to_disk`: they and all before them outlive this
+        machine."""
+        self._check_place()
+        self.encode(events)
         if to_disk:
             self._end_frame()
+        self._store()
+        if to_disk:
             os.fdatasync(self._descriptor)
             self._known = Survey(self._digest.copy(), self._time)
 
@@ -59,6 +72,7 @@ class CastFile:
         self._check_place()
         self._put(self._encoder.rest(self._time))
         self._end_frame()
+        self._store()
         os.fsync(self._descriptor)
         self.abandon()
         return self._digest.seal(duration_s=self._time)
@@ -79,7 +93,7 @@ class CastFile:
         self._file = self._path.open("r+b", buffering=0)
         self._file.seek(0, os.SEEK_END)
         if not self._digest.size:
-            self._put([self._header])
+            self._write_header()
 
     def give_up(self, problem: str) -> Sealed:
         """What the file holds, made whole where that is possible, and why it ends there."""
@@ -109,6 +123,7 @@ class CastFile:
             with suppress(OSError):
                 self._file.close()
             self._file = None
+        self._waiting.clear()
 
     @property
     def _descriptor(self) -> int:
@@ -121,33 +136,30 @@ class CastFile:
         if _place(self._path.stat()) != self._place:
             raise OSError(errno.ENOENT, "another file has taken its place")
 
+    def _write_header(self) -> None:
+        self._put([self._header])
+        self._store()
+
     def _put(self, lines: Iterable[bytes]) -> None:
-        """Lines into frames, and all of it into the file."""
-        stored: list[bytes] = []
+        """Lines into frames, of which a reader sees them all."""
         for line in lines:
-            stored.append(self._add(line))
-            if self._frame is not None and self._frame.size >= FRAME_SIZE:
-                stored.append(self._finish())
+            self._digest.add_text(line)
+            if self._frame is None:
+                self._frame = FrameWriter()
+            self._waiting.append(self._frame.add(line))
+            if self._frame.size >= FRAME_SIZE:
+                self._end_frame()
         if self._frame is not None:
-            stored.append(self._frame.flush())
-        self._store(b"".join(stored))
-
-    def _add(self, text: bytes) -> bytes:
-        self._digest.add_text(text)
-        if self._frame is None:
-            self._frame = FrameWriter()
-        return self._frame.add(text)
-
-    def _finish(self) -> bytes:
-        if self._frame is None:
-            return b""
-        rest, self._frame = self._frame.finish(), None
-        return rest
+            self._waiting.append(self._frame.flush())
 
     def _end_frame(self) -> None:
-        self._store(self._finish())
+        if self._frame is not None:
+            self._waiting.append(self._frame.finish())
+            self._frame = None
 
-    def _store(self, data: bytes) -> None:
+    def _store(self) -> None:
+        data = b"".join(self._waiting)
+        self._waiting.clear()
         write_all(self._descriptor, data)
         self._digest.add_stored(data)
 

@@ -1,7 +1,7 @@
 """Records one terminal: takes what happens, on the event loop and without waiting, and has it written by a thread.
 
-At most one job of a recording is under way at a time. What waits for it is bounded: past that the recorder `is_behind`,
-and the terminal holds its host back until the disk has caught up.
+At most one job of a recording is under way at a time; between two, what has come meanwhile is encoded on the loop. What
+waits is bounded: past that the recorder `is_behind`, and the terminal holds its host back until the disk has caught up.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ FLUSH_S = 0.2
 """What was shown is in the file after this, unless the disk is slow..."""
 SYNC_S = 4.0
 """... and on the disk after this."""
-BATCH = 512 * 1024
-"""Bytes for which a writer is asked at once."""
-MOST = 1024 * 1024
+BATCH = 128 * 1024
+"""Bytes that are encoded at once: well under a millisecond of text, two of noise."""
+STORE = 2 * 1024 * 1024
+"""Bytes for which a writer is asked at once: often to hand over to another thread costs more than to encode..."""
+STORE_ENCODED = 256 * 1024
+"""... or so many when they are encoded, as noise has them."""
+MOST = 4 * 1024 * 1024
 """Bytes that may wait. Below half of it, the recorder is not behind any more."""
 SLOW_S = 1.0
 """Behind for so long, those who wait for it are told..."""
@@ -83,9 +87,11 @@ class Recorder:
         self._loop = asyncio.get_running_loop()
         self._begun = time.monotonic()
         self._events: deque[Event] = deque()
-        """Filled here and emptied by a writer, one event at a time: no other thread comes in between."""
-        self._put = self._written = 0
-        """Bytes that waited and that do not wait any more: one is counted here, the other by the writer."""
+        """Not encoded yet."""
+        self._put = self._encoded = self._written = 0
+        """Bytes that have come, of these encoded, and of these in the file; the last is counted by the writer."""
+        self._unsaved = 0
+        """Bytes of output that are encoded, and that no job has yet."""
         self._is_busy = False
         """A job is under way. Set here, taken back by the writer when it went well."""
         self._was_behind = False
@@ -144,8 +150,10 @@ class Recorder:
         self._put += len(data)
         if "flush" not in self._timers:
             self._later("flush", FLUSH_S, self._flush)
-        elif self._put - self._written >= BATCH and not self._is_busy:
-            self._submit(self._write)
+        elif self._put - self._encoded >= BATCH and not self._is_busy:
+            self._encode()
+            if self._put - self._written >= STORE or self._file.waiting >= STORE_ENCODED:
+                self._write()
         if "sync" not in self._timers:
             self._later("sync", SYNC_S, self._sync)
 
@@ -181,14 +189,32 @@ class Recorder:
     def _flush(self) -> None:
         if self._is_busy:
             self._later("flush", FLUSH_S, self._flush)
-        elif self._events:
-            self._submit(self._write)
+        elif self._put > self._written:
+            self._write()
 
     def _sync(self) -> None:
         if self._is_busy:
             self._later("sync", FLUSH_S, self._sync)
         else:
-            self._submit(partial(self._write, to_disk=True))
+            self._write(to_disk=True)
+
+    # Only while no job is under way
+
+    def _encode(self) -> None:
+        events = _taken(self._events)
+        self._unsaved += _size(events)
+        try:
+            self._file.encode(events)
+        except Exception as error:
+            self._open_gap(_say(error), 0)
+        else:
+            self._encoded += sum(len(event.data) for event in events)
+
+    def _write(self, *, to_disk: bool = False) -> None:
+        self._encode()
+        if self._gap is None:
+            lost, self._unsaved = self._unsaved, 0
+            self._submit(partial(self._store, self._encoded, lost, to_disk=to_disk))
 
     def _be_slow(self) -> None:
         self._listener.slow()
@@ -202,7 +228,8 @@ class Recorder:
             return
         for name in ("slow", "flush", "sync"):
             self._cancel(name)
-        self._gap = _Gap(problem, lost + _size(self._events))
+        self._gap = _Gap(problem, lost + self._unsaved + _size(self._events))
+        self._unsaved = 0
         self._events.clear()
         self._listener.failed(problem)
         if self._resumes:
@@ -217,7 +244,8 @@ class Recorder:
         if self._gap is None or self._sealed is not None:
             return
         self._cancel("retry")
-        gap, self._gap, self._put, self._written = str(self._gap), None, 0, 0
+        gap, self._gap = str(self._gap), None
+        self._put = self._encoded = self._written = 0
         self._gaps.append(gap)
         self._listener.resumed(gap)
         self.resize(*self._size)
@@ -246,20 +274,15 @@ class Recorder:
             self._free()
         self._call(self._start)
 
-    def _write(self, *, to_disk: bool = False) -> None:
-        events: list[Event] = []
+    def _store(self, upto: int, lost: int, *, to_disk: bool) -> None:
         try:
-            while True:
-                events = _taken(self._events)
-                self._file.write(events, to_disk=to_disk)
-                self._written += sum(len(event.data) for event in events)
-                if self._put - self._written < BATCH or not self._events:
-                    break
+            self._file.write(to_disk=to_disk)
         except Exception as error:
-            self._call(self._fail, _say(error), _size(events))
+            self._call(self._fail, _say(error), lost)
         else:
+            self._written = upto
             self._free()
-            if self._was_behind:
+            if self._was_behind or self._put - upto >= STORE:
                 self._call(self._go_on)
 
     def _resume(self) -> None:
@@ -289,12 +312,15 @@ class Recorder:
             self._started.set_result(None)
 
     def _fail(self, problem: str, lost: int) -> None:
-        self._open_gap(problem, lost)
+        if self._sealed is None:
+            self._open_gap(problem, lost)
+        elif self._gap is None:  # too late to tell anybody, but not for the seal
+            self._gap = _Gap(problem, lost)
         self._free()
 
     def _go_on(self) -> None:
-        if self._events and not self._is_busy:
-            self._submit(self._write)
+        if self._put > self._written and self._gap is None and not self._is_busy:
+            self._write()
         if not self.is_behind:
             self._listener.caught_up()
 
@@ -310,10 +336,8 @@ class Recorder:
 
 
 def _taken(events: deque[Event]) -> list[Event]:
-    taken: list[Event] = []
-    with suppress(IndexError):
-        while True:
-            taken.append(events.popleft())
+    taken = list(events)
+    events.clear()
     return taken
 
 
