@@ -17,6 +17,8 @@ QUIET_S = 0.005
 """A host this long without output has said what it had to say..."""
 QUIET_MOST_S = 0.25
 """... or, far away, as long as its answers take, up to this..."""
+FLOOD_S = 1.0
+"""A host that was held back so long ago may have a lot to send, whatever has arrived of it."""
 HOLD_MOST_S = 0.5
 """... and one that ignores the interrupt is shown again after this."""
 
@@ -36,16 +38,21 @@ class Interrupts:
         self._tunnel_ms = tunnel_ms
         self._over = over
         self._hold: _Hold | None = None
+        self._flooded_at = -float("inf")
 
     @property
     def is_under_way(self) -> bool:
         return self._hold is not None
 
+    def flooded(self) -> None:
+        """The host is held back: more waits there, also in the moment after it was let go again."""
+        self._flooded_at = self._loop.time()
+
     def begin(self, viewer: Viewer, history: History) -> bool:
         """Hold its output back where output waits. Whether it is held back from now on."""
-        if self._hold is not None or not viewer.is_behind(history):
-            return False
         now = self._loop.time()
+        if self._hold is not None or not (viewer.is_behind(history) or now - self._flooded_at < FLOOD_S):
+            return False
         self._hold = _Hold(viewer, now + HOLD_MOST_S, now)
         viewer.is_held = True
         self._loop.call_later(self._quiet_s, self._look)

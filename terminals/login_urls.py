@@ -15,7 +15,7 @@ from django.urls import path, reverse_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from terminals.pages import factors
+from terminals.pages import account, factors
 
 ACCOUNT = reverse_lazy("account")
 codes_shown = never_cache(ViewRecoveryCodesView.as_view())
@@ -28,6 +28,7 @@ urlpatterns = [
     path("login/passkey/", LoginWebAuthnView.as_view(), name="mfa_login_webauthn"),
     path("logout/", require_POST(LogoutView.as_view()), name="account_logout"),
     path("account/password/", PasswordChangeView.as_view(success_url="/"), name="account_change_password"),
+    path("account/password/none/", account.without_password, name="account_set_password"),
     path("account/reauthenticate/", ReauthenticateView.as_view(), name="account_reauthenticate"),
     path("account/confirm/", factors.confirm, name="confirm"),
     path("account/confirm/code/", CodeAgainView.as_view(), name="mfa_reauthenticate"),

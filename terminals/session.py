@@ -307,6 +307,7 @@ class TerminalSession:
             return
         behind = self.history.head - driver.acked
         if behind > driver.window.size:
+            self._interrupts.flooded()
             self._shell.pause()
         elif behind <= driver.window.size // 2:  # at least the size of an ack, else both sides wait
             self._shell.resume()

@@ -285,6 +285,8 @@ def describe_loss(exc: Exception | None) -> str:
         return "the agent closed the connection"
     if isinstance(exc, asyncssh.ConnectionLost):
         return "no sign of life from the agent" if "keepalive" in str(exc).lower() else "the connection was cut"
+    if isinstance(exc, ConnectionError):
+        return "the connection was cut"  # a reset: something was on its way to an agent that is gone
     if isinstance(exc, asyncssh.DisconnectError):
         return f"the agent disconnected: {exc.reason}"
     return f"the connection broke: {exc}"

@@ -116,6 +116,9 @@ class PairingDesk:
                 host = await self._enrolled(who, address, client)
                 place.host_id = host.pk
                 await self._directory.refresh(host.pk)
+                known = self._directory.by_id(host.pk)
+                if known is not None and not self.may_wait(known):
+                    return known  # enrolled over REST a moment ago: like any other agent it is turned away on record
                 self._look_at(place)
                 text = banner(host.name, host.fingerprint, host.code, waits=_can_wait(connection))
                 if not place.decided.done() and text != shown:  # the key that codes are derived from was changed

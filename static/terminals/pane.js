@@ -69,7 +69,7 @@ export class Pane {
     confirm: () => location.assign(`/account/confirm/?next=${encodeURIComponent(location.pathname + location.search)}`),
     back: () => this.#page.leave(this),
     closePane: () => this.#page.close(this),
-    people: () => this.#company.open(),
+    people: () => this.#openPeople(),
     say: () => this.#company.write(),
     keyboard: () => this.#andFocus(this.#company.turn()),
   };
@@ -309,7 +309,7 @@ export class Pane {
       this.#screen.mark(`${formatBytes(to - from)} of output left out: ${GAP_REASONS[reason] ?? reason}`, parsed),
     screen: (sequence, parsed) => this.#screen.write(sequence, parsed),
     restarted: () => this.#screen.clear(),
-    resized: (size, parsed) => this.#screen.takeSize(size, parsed),
+    resized: (size, parsed) => this.#screen.takeSize(size, { isForeign: () => this.#isWatching, parsed }),
     notice: (text) => this.note(text),
     latency: (latency) => this.#onLatency(latency),
     limit: (limit) => this.#banner.limit(limit),
@@ -420,6 +420,12 @@ export class Pane {
     }
     if (isAgreed && paste.leftOut > 0) this.note("Control characters were left out of the pasted text.");
     this.focus();
+  }
+
+  /** As it closes, the dialog gives the keyboard back to whom it took it from: that be the terminal, not a button. */
+  #openPeople() {
+    this.focus();
+    this.#company.open();
   }
 
   #cancelPaste() {

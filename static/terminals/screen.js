@@ -95,13 +95,15 @@ export class Screen {
   }
 
   /**
-   * Takes the size of a terminal that somebody else drives, once what was written before is parsed. It is shown whole,
-   * in smaller letters where the window is too small for it.
+   * Takes the size of a terminal that somebody else drives, once what was written before is parsed, and if `isForeign()`
+   * says then that it still is somebody else's. It is shown whole, in smaller letters where the window is too small for it.
    */
-  takeSize({ cols, rows }, parsed) {
+  takeSize({ cols, rows }, { isForeign, parsed }) {
     this.#terminal.write("", () => {
-      this.#foreignSize = { cols, rows };
-      this.fit();
+      if (isForeign()) {
+        this.#foreignSize = { cols, rows };
+        this.fit();
+      }
       parsed();
     });
   }

@@ -9,7 +9,7 @@ from allauth.mfa.models import Authenticator
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from terminals.api_tokens import create_api_token, refuse, revoke_api_token
 from terminals.login_store import web_login
@@ -40,6 +40,14 @@ def account(request: PersonRequest) -> HttpResponse:
             )
             form = ApiTokenForm()
     return show_account(request, form=form, secret=secret)
+
+
+@people
+@require_safe
+def without_password(request: PersonRequest) -> HttpResponse:
+    """Where allauth leads a person who wants to change a password and has none. A browser that is open sets none."""
+    messages.error(request, "Your account has no password to change. An admin can give it one.")
+    return redirect("account")
 
 
 @people

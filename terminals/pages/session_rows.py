@@ -14,8 +14,10 @@ from terminals.pages.open_terminals import terminal_url
 from terminals.session_log import recording_words
 from terminals.traffic import traffic
 
-_BOOT = time.time() - time.monotonic()
-"""Read once, so that the same moment is the same text at each look."""
+SET_S = 5
+"""Off by more, the wall clock was set. Off by less, only a moment went by between the looks at the two clocks."""
+_boot = time.time() - time.monotonic()
+"""Kept, so that the same moment is the same text at each look."""
 
 
 def live_facts(session: Session, *, viewer: Person, observable: Collection[UUID]) -> dict[str, Any]:
@@ -29,8 +31,16 @@ def live_facts(session: Session, *, viewer: Person, observable: Collection[UUID]
     if terminal:
         here = list(dict.fromkeys(one.seat.label for one in list(terminal.viewers)))
         facts["here"] = here
-        facts["last_input"] = datetime.fromtimestamp(round(_BOOT + terminal.last_input), UTC)
+        facts["last_input"] = _moment(terminal.last_input)
     return facts
+
+
+def _moment(monotonic_s: float) -> datetime:
+    """When that was, by the wall clock as it is now: it may have been set since, or the computer have slept."""
+    global _boot
+    if abs((boot := time.time() - time.monotonic()) - _boot) > SET_S:
+        _boot = boot
+    return datetime.fromtimestamp(round(_boot + monotonic_s), UTC)
 
 
 def past_facts(session: Session, *, viewer: Person, is_auditor: bool) -> dict[str, Any]:

@@ -86,6 +86,9 @@ async def _ask(worker: Process, request: str) -> bytes:
     with suppress(ConnectionError):  # what it has said tells why it is gone
         worker.stdin.write(f"{request}\n".encode())
         await worker.stdin.drain()
-    while not said.endswith((DONE, OVER)) and (chunk := await worker.stdout.read(CHUNK)):
+    while not said.endswith((DONE, OVER)):
+        if not (chunk := await worker.stdout.read(CHUNK)):
+            await worker.wait()  # a kill before this would take its exit status from asyncio
+            break
         said = (said + chunk)[-ERROR_TEXT:]
     return said
