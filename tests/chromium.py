@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from playwright import async_api, sync_api
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.needs import missing
@@ -20,6 +21,10 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+EXPECT_MS = 30_000
+"""How long `expect` waits; the 5 s that it waits by itself are little on a machine that does much else."""
+sync_api.expect.set_options(timeout=EXPECT_MS)
+async_api.expect.set_options(timeout=EXPECT_MS)
 
 
 def require() -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import django
 import pytest
 from django.conf import settings
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from brokerd.conf import NOT_YET
 
@@ -28,6 +30,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "brokerd.settings"
 django.setup()
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+# How long an example takes is the machine's affair, and no reason to fail.
+hypothesis.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.load_profile("any machine")
 
 from django.contrib.auth.models import Group  # noqa: E402
 

@@ -20,7 +20,7 @@ from tunnels.agent.backoff import Pace
 from .waiting import patient, until
 
 TUNNEL_PORT = 22100
-QUICK = Pace(first_retry=0.02, longest_retry=0.1, settled=60, poll=0.05, dormant=0.1, connect=5, hangup=0.5)
+QUICK = Pace(first_retry=0.02, longest_retry=0.1, settled=60, poll=0.05, dormant=0.1, connect=30, hangup=0.5)
 
 
 def line_of(key: asyncssh.SSHKey) -> str:

@@ -44,6 +44,7 @@ async def test_reader_that_stops_stops_the_program(shell: Gateway, tmp_path: Pat
     counter = tmp_path / "counter"
     async with await shell.log_in() as conn:
         process = await conn.create_process(flood(counter), encoding=None, window=128 * 1024, **terminal)
+        await until(lambda: blocks(counter), "the flood")
         written = await settled(lambda: blocks(counter))
         assert 0 < written < MEGABYTE
         async with patient():

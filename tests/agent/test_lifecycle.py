@@ -90,6 +90,7 @@ async def test_comes_back_without_the_portal(agent: Running, portal: Portal, gat
     portal.state = "approved"
     async with agent.started():
         first = await gateway.up()
+        await agent.said("tunnel up")
         first.abort()
         assert "trying again in" in await agent.said("tunnel lost")
         await agent.said("tunnel up", times=2)
@@ -103,7 +104,7 @@ async def test_comes_back_without_the_portal(agent: Running, portal: Portal, gat
 async def test_stopping_is_seen_by_the_gateway_at_once(agent: Running, portal: Portal, gateway: Gateway) -> None:
     portal.state = "approved"
     async with agent.started():
-        await gateway.up()
+        await agent.said("tunnel up")
     await until(lambda: gateway.endings, "the tunnel's end")
     assert gateway.endings == [None]  # a disconnect, not a lost connection
 
@@ -140,7 +141,7 @@ async def test_other_keys_named_by_the_portal_do_not_replace_the_pinned(
     portal.state = "approved"
     honest = gateway.authority
     async with agent.started():
-        await gateway.up()
+        await agent.said("tunnel up")
         gateway.authority = asyncssh.generate_private_key("ssh-ed25519")
         gateway.admits = lambda username, key: False
         gateway.stop()
@@ -172,6 +173,7 @@ async def test_revoked_while_up_asks_the_portal_instead_of_hammering(
     portal.state = "approved"
     async with agent.started():
         tunnel = await gateway.up()
+        await agent.said("tunnel up")
         portal.state, gateway.admits = "revoked", lambda username, key: False
         tunnel.disconnect(asyncssh.DISC_BY_APPLICATION, "enrollment of web1 was revoked")
         await agent.said("tunnel lost: enrollment of web1 was revoked")
@@ -218,6 +220,7 @@ async def test_gateway_that_falls_silent_is_noticed(agent: Running, portal: Port
     portal.state, agent.pace = "approved", replace(QUICK, keepalive=0.1)
     async with agent.started():
         tunnel = await gateway.up()
+        await agent.said("tunnel up")
         tunnel._transport.pause_reading()
         await agent.said("tunnel lost")
         await agent.said("tunnel up", times=2)
@@ -253,6 +256,7 @@ async def test_host_that_was_approved_once_never_gives_up(agent: Running, portal
     portal.state = "approved"
     async with agent.started():
         tunnel = await gateway.up()
+        await agent.said("tunnel up")
         portal.poll_token, portal.refuse_to_enroll = "another", "token used up"
         gateway.admits = lambda username, key: False
         tunnel.abort()

@@ -77,6 +77,7 @@ async def test_from_start_to_stop(tmp_path: Path, portal: Portal, gateway: Gatew
             async with patient():
                 assert await agent.wait() == 0
             await until(lambda: not Path(f"/proc/{pid}").exists(), "the shell's end")
+    await until(lambda: gateway.endings, "the tunnel's end")
     assert gateway.endings == [None]
 
 

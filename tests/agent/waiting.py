@@ -10,7 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE_S = 10.0 * float(os.environ.get("TEST_PATIENCE", "1"))
+PATIENCE_S = 60.0 * float(os.environ.get("TEST_PATIENCE", "1"))
 
 
 async def until(condition: Callable[[], T], what: str | Callable[[], str]) -> T:

@@ -12,6 +12,11 @@ from tests.story.broker import SCALE, Broker, until
 from tests.story.browser import Browser as Login
 from tests.story.machine import LOGIN, PROMPT, Machine
 
+FRAMES = """async () => {
+    for (let count = 0; count < 4; count += 1) await new Promise(requestAnimationFrame);
+}"""
+"""A change of the window's size is seen in one frame and obeyed in the next."""
+
 
 class Terminal:
     """One terminal page. Asked from here: a predicate in the page would be eval, which its CSP bars."""
@@ -31,11 +36,11 @@ class Terminal:
         return self.text.split("\n")
 
     def is_state(self, state: str) -> None:
-        self.page.wait_for_selector(f"body[data-state={state}]", timeout=20_000 * SCALE)
+        self.page.wait_for_selector(f"body[data-state={state}]", timeout=60_000 * SCALE)
 
     def wait(self, probe: Any, what: str) -> Any:
         try:
-            return until(probe, what)
+            return until(probe, what, 60)
         except AssertionError as error:
             raise AssertionError(f"{error}; the screen is\n{self.text}") from None
 
@@ -62,7 +67,7 @@ class Terminal:
 
         def is_still() -> bool:
             seen.append(self.text)
-            return len(seen) > 4 and len(set(seen[-4:])) == 1
+            return len(seen) > 10 and len(set(seen[-10:])) == 1
 
         self.wait(is_still, "the screen is still")
         return seen[-1]
@@ -89,6 +94,7 @@ class Terminal:
             window["height"] += round((rows - now[0]) * 16)
             self.page.set_viewport_size(window)
             self.page.wait_for_timeout(250)  # the page collects changes of its size
+            self.page.evaluate(FRAMES)
         raise AssertionError(f"the terminal cannot be {rows} by {columns}: {self.size}")
 
 
@@ -117,6 +123,7 @@ class Desk:
 
     def again(self, terminal: Terminal, context: BrowserContext | None = None) -> Terminal:
         """The same terminal, by its address in another tab."""
+        until(lambda: "session=" in terminal.page.url, "the address names the session")
         page = (context or terminal.page.context).new_page()
         page.goto(terminal.page.url)
         other = Terminal(page)

@@ -7,12 +7,14 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.browser.conftest import RESULTS
 from tests.browser.desk import Desk, Terminal
 from tests.needs import require_program
+from tests.story.broker import until
 from tests.story.machine import Machine
 
 pytestmark = [pytest.mark.browser, pytest.mark.sshd]
@@ -63,8 +65,7 @@ def test_vim(desk: Desk, lines: Path) -> None:
         # Now more than the ring holds, so that the switch to the alternate screen is not in it any more.
         terminal.type(":for i in range(6000) | redraw! | endfor\n:echo 'dra'.'wn'\n")
         terminal.shows("drawn")
-        [newest, *_] = desk.broker.api("GET", "/sessions?live=1", person="auditor")["items"]
-        assert newest["bytes_out"] > RING
+        until(lambda: newest_session(desk)["bytes_out"] > RING, "more than the ring holds")
         terminal.press("Control+L")
         terminal.wait(lambda: "drawn" not in terminal.text, "vim lets go of its message, as it does when it is resized")
         terminal = reloaded_and_moved(desk, terminal)
@@ -75,6 +76,11 @@ def test_vim(desk: Desk, lines: Path) -> None:
         terminal.at_prompt()
         assert "line 101 of 500" not in terminal.text, "the normal screen is back"
         assert lines.read_text().split("\n")[99] == "new words"
+
+
+def newest_session(desk: Desk) -> dict[str, Any]:
+    [newest, *_] = desk.broker.api("GET", "/sessions?live=1", person="auditor")["items"]
+    return newest
 
 
 def test_less(desk: Desk, lines: Path) -> None:
@@ -228,7 +234,7 @@ def test_24_bit_colour(desk: Desk, web1: Machine) -> None:
         terminal.run("clear; printf '\\033[48;2;18;52;86m%60s\\033[0m\\n\\n' ' '; echo do''ne")
         terminal.shows("done")
         terminal.still()
-        assert (18, 52, 86) in pixels(terminal)
+        until(lambda: (18, 52, 86) in pixels(terminal), "the colour is drawn")
 
 
 def pixels(terminal: Terminal) -> set[tuple[int, int, int]]:

@@ -132,6 +132,7 @@ def admit(owner: Page, name: str) -> None:
 
 def hand_over(owner: Page, page: Page) -> None:
     """To bob, whose page is there."""
+    expect(owner.locator(".person").filter(has_text="bob")).to_be_visible()
     with people_of(owner) as dialog:
         dialog.get_by_role("button", name="Hand over: bob").click()
         expect(dialog.get_by_role("button", name="Take back: bob")).to_be_visible()
@@ -378,11 +379,14 @@ def test_a_session_that_was_opened_by_ssh(desk: Desk, people: Any, tmp_path_fact
         expect(bobs.get_by_role("button", name="Give back")).to_be_visible()
         bob.run("echo typed by b''ob")
         screen.shows(b"typed by bob")
+        page.wait_for_timeout(SETTLED_MS)
         panel.get_by_role("button", name="Take back: bob").click()
         expect(bobs.get_by_role("button", name="Ask to type")).to_be_visible()
         screen.type(b"echo back at s''sh\r")
         screen.shows(b"back at ssh")
         bob.shows("back at ssh")
+        expect(panel.get_by_role("button", name="Hand over: bob")).to_be_visible()
+        page.wait_for_timeout(SETTLED_MS)
         panel.get_by_role("button", name="Remove: bob").click()
         expect(bobs.locator(".panel")).to_contain_text("alice asked you to leave", ignore_case=True)
         screen.type(b"exit\r")

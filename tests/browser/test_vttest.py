@@ -185,7 +185,11 @@ def test_menus_1_and_2(desk: Desk) -> None:
             for number, expected in enumerate(screens, start=1):
                 terminal.wait(lambda expected=expected: shown(terminal) == expected, f"menu {menu}, screen {number}")
                 terminal.page.screenshot(path=RESULTS / f"vttest-{menu}-{number:02}.png")
-                assert is_reversed(terminal) is (expected in (columns("light"), renditions("Light")))
+                is_light = expected in (columns("light"), renditions("Light"))
+                terminal.wait(
+                    lambda is_light=is_light: is_reversed(terminal) is is_light,
+                    f"menu {menu}, screen {number}: reversed is {is_light}",
+                )
                 terminal.run("")
         terminal.shows(MENU)
         terminal.run("0")

@@ -21,7 +21,7 @@ from terminals.limits import Limits
 from terminals.live import LiveTerminals
 from terminals.ssh.desk import PeopleDesk
 from terminals.ssh.held import Held
-from tests.core.waiting import until
+from tests.core.waiting import PATIENCE_S, until
 from tests.machines.helpers import key_line
 from tests.people.helpers import make_host
 from tunnels import presence
@@ -122,7 +122,7 @@ async def vanish_while_registering(broker: Node, machine: Machine, monkeypatch: 
 
     def slow(**facts: Any) -> Any:
         inside.set()
-        assert go.wait(5)
+        assert go.wait(PATIENCE_S)
         return open_tunnel(**facts)
 
     monkeypatch.setattr(presence, "open_tunnel", slow)

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
+from django.db import OperationalError
 
 from tests.core.agent import in_database
 from tests.core.waiting import until
@@ -144,14 +145,22 @@ async def test_a_listener_that_fails_keeps_neither_the_others_nor_itself_from_ru
 
 
 async def test_a_database_that_is_away_does_not_end_it(rename, fast_poll, monkeypatch):
-    newest, listener = audit.newest_sequence, Listener()
-    async with ChangeFeed(listener):
-        monkeypatch.setattr(audit, "newest_sequence", lambda: 1 / 0)
-        await in_database(rename)(name="web2")
-        await asyncio.sleep(0.1)
-        rounds = listener.rounds
-        monkeypatch.setattr(audit, "newest_sequence", newest)
-        await until(lambda: listener.rounds > rounds)
+    monkeypatch.setattr(changes, "REGULAR_S", 60)
+    is_away, failed, listener = False, [], Listener()
+
+    def newest() -> int:
+        if is_away:
+            failed.append(1)
+            raise OperationalError("disk I/O error")
+        return audit.newest_sequence()
+
+    async with ChangeFeed(listener, marker=newest):
+        await until(lambda: listener.rounds == 2)
+        is_away = True
+        await until(lambda: len(failed) > 1, "it asks again and again")
+        assert listener.rounds == 2
+        is_away = False
+        await until(lambda: listener.rounds == 3, "whatever may have happened meanwhile")
 
 
 async def test_leaving_ends_the_task_and_the_subscription(rename):

@@ -15,7 +15,7 @@ from terminals.protocol import INPUT_WINDOW, SUBPROTOCOL, Role
 from terminals.seats import owner_seat
 from terminals.session import TerminalSession
 from terminals.tickets import TicketBook
-from tests.core.waiting import until
+from tests.core.waiting import PATIENCE_S, until
 from tests.core.wires import FakeWire
 
 ORIGIN = "http://localhost:8000"
@@ -45,7 +45,7 @@ class Browser:
         self.sent.append(message)
 
     async def run(self) -> None:
-        await asyncio.wait_for(consumer.terminal_consumer(self.scope, self.incoming.get, self._send), 5)
+        await asyncio.wait_for(consumer.terminal_consumer(self.scope, self.incoming.get, self._send), PATIENCE_S)
 
     def text(self, kind: str, **fields) -> None:
         self.incoming.put_nowait({"type": "websocket.receive", "text": json.dumps({"type": kind, **fields})})

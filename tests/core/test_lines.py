@@ -115,13 +115,16 @@ async def stage():
                 for terminal in it.started:
                     await terminal.end()
                 await it.nothing_left()
-                ours = {task for task in asyncio.all_tasks() if "open_shell" in repr(task) or "_measure" in repr(task)}
-                assert ours == set()
+                await until(lambda: not ours(), "no task is left")
 
             stack.push_async_callback(leave)
             return it
 
         yield make
+
+
+def ours() -> set[asyncio.Task[Any]]:
+    return {task for task in asyncio.all_tasks() if "open_shell" in repr(task) or "_measure" in repr(task)}
 
 
 # Who shares
@@ -337,11 +340,16 @@ async def test_ended_while_its_shell_is_being_opened(stage):
 
 
 async def test_a_line_on_which_a_shell_does_not_come_is_left_to_those_who_have_one(stage, monkeypatch):
-    monkeypatch.setattr(lines_module, "OPEN_TIMEOUT_S", 0.2)
     it = await stage()
     one = await it.up()
     it.host.doors[0].hold_sessions()
-    two = await it.up()
+    it.may_dial.clear()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(lines_module, "OPEN_TIMEOUT_S", 0.2)
+        two = it.start()
+        await until(lambda: two.dials == 1, "it gives the line up")
+    it.may_dial.set()
+    await two.up()
     assert two.dials == 1 and not one.life.done()
     assert not it.line.has_room
 

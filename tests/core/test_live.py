@@ -19,7 +19,7 @@ from terminals.sessions import end_session
 from tests.core.agent import in_database, make_machine, node
 from tests.core.host import fake_host
 from tests.core.rows import give, session_row
-from tests.core.waiting import until
+from tests.core.waiting import eventually, until
 from tests.core.wires import viewer
 from tests.people.helpers import events
 from tunnels.audit import Actor
@@ -67,14 +67,7 @@ def stage(machine, alice):
 
 
 async def ended(row) -> Session:
-    async def look() -> Session:
-        return await in_database(Session.objects.get)(pk=row.pk)
-
-    for _ in range(400):
-        if (now := await look()).ended_at is not None:
-            return now
-        await asyncio.sleep(0.01)
-    raise AssertionError("the row did not end")
+    return await eventually(in_database(Session.objects.filter(pk=row.pk, ended_at__isnull=False).first), "its end")
 
 
 async def test_from_start_to_exit(stage, alice):

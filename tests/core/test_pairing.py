@@ -16,7 +16,7 @@ from brokerd import door
 from terminals.people import create_person
 from tests.core.agent import Node, in_database, make_machine, node
 from tests.core.host import fake_host
-from tests.core.waiting import until
+from tests.core.waiting import PATIENCE_S, eventually, until
 from tests.people.helpers import events
 from tunnels import enrollment, pairing, pinning
 from tunnels.audit import OPERATOR, Actor
@@ -51,25 +51,16 @@ class Client(asyncssh.SSHClient):
 
 
 class Eager(Client):
-    """Sends one more packet while it waits."""
-
-    def __init__(self, kind: int, payload: bytes) -> None:
-        super().__init__()
-        self.packet = kind, payload
+    """Can send one more packet while it waits."""
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self.connection = conn
 
-    def auth_banner_received(self, msg: str, lang: str) -> None:
-        super().auth_banner_received(msg, lang)
-        asyncio.get_running_loop().call_later(0.3, self.send)
-
     async def public_key_auth_requested(self) -> None:
         await asyncio.Event().wait()  # no other key, and no word that it has none
 
-    def send(self) -> None:
-        # Not `send_packet`: that holds back what may not be sent yet.
-        kind, payload = self.packet
+    def send(self, kind: int, payload: bytes) -> None:
+        # Not `send_packet` alone: that holds back what may not be sent yet.
         self.connection._auth_complete = True
         self.connection.send_packet(kind, payload)
 
@@ -91,7 +82,7 @@ class Newcomer:
 
     async def dial(self) -> Any:
         return await self.broker.connect(
-            self.key, self.name, client_factory=lambda: self.client, login_timeout=60, **self.options
+            self.key, self.name, client_factory=lambda: self.client, login_timeout=10 * PATIENCE_S, **self.options
         )
 
     @asynccontextmanager
@@ -100,8 +91,10 @@ class Newcomer:
         before = len(self.broker.pairing)
         dialling = asyncio.create_task(self.dial())
         try:
-            await until(lambda: len(self.broker.pairing) > before, "it waits")
+            await until(lambda: len(self.broker.pairing) > before or dialling.done(), "it waits")
+            assert not dialling.done(), (dialling, self.shown)
             await until(lambda: self.shown, "it was told")
+            await until_row(self)  # else it may be written when the next test has begun
             yield dialling
         finally:
             dialling.cancel()
@@ -120,12 +113,18 @@ async def told(broker: Node) -> None:
     broker.pairing.look()
 
 
-async def until_row(newcomer: Newcomer) -> Host:
-    for _ in range(200):
-        if await in_database(Host.objects.filter(fingerprint=newcomer.fingerprint).exists)():
-            return await newcomer.host()
-        await asyncio.sleep(0.01)
-    raise AssertionError("no enrollment")
+async def until_row(newcomer: Newcomer) -> None:
+    await eventually(in_database(Host.objects.filter(fingerprint=newcomer.fingerprint).exists), "its enrollment")
+
+
+async def recorded(event: str) -> None:
+    await eventually(in_database(AuditEvent.objects.filter(event=event).exists), event)
+
+
+async def is_cut(dialling: asyncio.Task[Any]) -> None:
+    await until(dialling.done, "its connection is cut")
+    with pytest.raises((asyncssh.Error, OSError)):
+        dialling.result()
 
 
 # The wait
@@ -134,14 +133,14 @@ async def until_row(newcomer: Newcomer) -> Host:
 async def test_it_is_let_in_by_the_approval_and_is_an_agent_from_then_on(broker):
     newcomer = Newcomer(broker, "new1")
     async with newcomer.waiting() as dialling:
-        host = await until_row(newcomer)
+        host = await newcomer.host()
         assert (host.state, host.name, host.host_keys) == (State.PENDING, "new1", [])
         assert host.code == pairing_code_of(newcomer.fingerprint)
         assert newcomer.fingerprint in newcomer.shown and host.code in newcomer.shown
         assert not dialling.done()
         await in_database(approve_enrollment)(host=host, fingerprint=host.fingerprint, actor=ADMIN)
         await told(broker)
-        connection = await asyncio.wait_for(dialling, 5)
+        connection = await asyncio.wait_for(dialling, PATIENCE_S)
         assert len(broker.pairing) == 0
         listener = await connection.forward_remote_port("localhost", 0, "127.0.0.1", 9)
         assert listener.get_port() == host.tunnel_port
@@ -159,16 +158,16 @@ async def test_the_banner_is_plain_text_and_names_no_secret(broker):
 async def test_rejected_it_is_told_and_cut(broker):
     newcomer = Newcomer(broker, "new1")
     async with newcomer.waiting() as dialling:
-        await in_database(reject_enrollment)(host=await until_row(newcomer), actor=ADMIN)
+        await in_database(reject_enrollment)(host=await newcomer.host(), actor=ADMIN)
         await told(broker)
         with pytest.raises(asyncssh.DisconnectError, match="enrollment of new1 was rejected"):
-            await asyncio.wait_for(dialling, 5)
+            await asyncio.wait_for(dialling, PATIENCE_S)
 
 
 async def test_the_wait_ends(broker, monkeypatch):
     monkeypatch.setattr(pairing, "WAIT_S", 0.2)
     with pytest.raises(asyncssh.DisconnectError, match="nobody approved it in time"):
-        await asyncio.wait_for(Newcomer(broker, "new1").dial(), 5)
+        await asyncio.wait_for(Newcomer(broker, "new1").dial(), PATIENCE_S)
     assert len(broker.pairing) == 0
 
 
@@ -178,15 +177,15 @@ async def test_a_stopping_broker_says_so():
         dialling = asyncio.create_task(newcomer.dial())
         await until(lambda: newcomer.shown and len(broker.pairing) == 1)
     with pytest.raises(asyncssh.DisconnectError, match="the broker is stopping"):
-        await asyncio.wait_for(dialling, 5)
+        await asyncio.wait_for(dialling, PATIENCE_S)
 
 
 async def test_waiting_costs_no_place_of_those_who_log_in_and_is_not_pressed_for_time(broker, monkeypatch):
-    monkeypatch.setattr(door, "LOGIN_GRACE_S", 0.3)
+    monkeypatch.setattr(door, "LOGIN_GRACE_S", 3)
     newcomer = Newcomer(broker, "new1")
     async with newcomer.waiting() as dialling:
         await until(lambda: broker.gateway.unauthenticated == 0)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(3.2)
         assert not dialling.done() and len(broker.pairing) == 1
     await until(lambda: broker.gateway.connections == 0 and len(broker.pairing) == 0)
     assert broker.gateway.unauthenticated == 0
@@ -195,7 +194,7 @@ async def test_waiting_costs_no_place_of_those_who_log_in_and_is_not_pressed_for
 async def test_who_vanishes_gives_its_place_up_and_stays_pending(broker):
     newcomer = Newcomer(broker, "new1")
     async with newcomer.waiting():
-        host = await until_row(newcomer)
+        host = await newcomer.host()
     await until(lambda: len(broker.pairing) == 0)
     assert (await newcomer.host()).state == State.PENDING
     async with newcomer.waiting():
@@ -206,19 +205,21 @@ async def test_who_vanishes_gives_its_place_up_and_stays_pending(broker):
 async def test_a_waiting_client_may_ask_for_nothing(broker):
     """It is not logged in: a request of the connection protocol ends the connection."""
     newcomer = Newcomer(broker, "new1")
-    newcomer.client = Eager(80, String("tcpip-forward") + Boolean(True) + String("localhost") + UInt32(0))
-    with pytest.raises((asyncssh.Error, OSError)):
-        await asyncio.wait_for(newcomer.dial(), 5)
+    newcomer.client = client = Eager()
+    async with newcomer.waiting() as dialling:
+        client.send(80, String("tcpip-forward") + Boolean(True) + String("localhost") + UInt32(0))
+        await is_cut(dialling)
     await until(lambda: broker.gateway.connections == 0 and len(broker.pairing) == 0)
     assert await in_database(events)() == ["enrollment.requested"]
 
 
 async def test_a_new_try_in_the_same_connection_ends_the_wait_and_the_clock_runs_again(broker, monkeypatch):
-    monkeypatch.setattr(door, "LOGIN_GRACE_S", 0.5)
     newcomer = Newcomer(broker, "new1")
-    newcomer.client = Eager(50, String("new1") + String("ssh-connection") + String("none"))
-    with pytest.raises((asyncssh.Error, OSError)):
-        await asyncio.wait_for(newcomer.dial(), 5)
+    newcomer.client = client = Eager()
+    async with newcomer.waiting() as dialling:
+        monkeypatch.setattr(door, "LOGIN_GRACE_S", 0.5)
+        client.send(50, String("new1") + String("ssh-connection") + String("none"))
+        await is_cut(dialling)
     await until(lambda: broker.gateway.connections == 0 and len(broker.pairing) == 0)
     assert broker.gateway.unauthenticated == 0
 
@@ -264,7 +265,6 @@ async def test_the_queue_of_approvals_is_bounded_as_over_rest(broker, monkeypatc
     monkeypatch.setattr(enrollment, limit, 1)
     first, second = Newcomer(broker, "new1"), Newcomer(broker, "new2")
     async with first.waiting():
-        await until_row(first)
         with pytest.raises(asyncssh.PermissionDenied):
             await second.dial()
     assert said in second.shown
@@ -336,7 +336,7 @@ async def test_who_enrolled_over_rest_does_not_wait_here(broker):
     machine = await in_database(make_machine)("web2", State.PENDING)
     await broker.directory.reload()
     connection = await broker.connect(machine.key, "web2")
-    await asyncio.wait_for(connection.wait_closed(), 5)
+    await asyncio.wait_for(connection.wait_closed(), PATIENCE_S)
 
 
 async def test_a_broken_database_ends_this_try_and_nothing_else(broker, monkeypatch, caplog):
@@ -362,10 +362,7 @@ async def paired(broker: Node, name: str, to: int) -> AsyncIterator[Host]:
 
 async def test_the_keys_that_it_proves_to_hold_are_pinned(broker):
     async with fake_host() as sshd, paired(broker, "web1", sshd.port) as host:
-        for _ in range(300):
-            await asyncio.sleep(0.01)
-            if "host.key_pinned" in await in_database(events)():
-                break
+        await recorded("host.key_pinned")
         await in_database(host.refresh_from_db)()
         assert host.host_keys == [" ".join(sshd.key_line.split()[:2])]
         entry = await in_database(AuditEvent.objects.get)(event="host.key_pinned")
@@ -448,8 +445,5 @@ async def test_a_port_taken_at_the_same_moment_is_refused(broker):
     connection = await broker.connect(machine.key)
     with pytest.raises((asyncssh.Error, asyncssh.ChannelListenError)):
         await connection.forward_remote_port("localhost", other.port, "127.0.0.1", 9)
-    for _ in range(200):
-        if "!tunnel.refused" in (names := await in_database(events)()):
-            break
-        await asyncio.sleep(0.01)
-    assert names == ["!setting.changed", "!tunnel.refused"]
+    await recorded("tunnel.refused")
+    assert await in_database(events)() == ["!setting.changed", "!tunnel.refused"]

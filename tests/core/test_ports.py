@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.core.agent import in_database, make_machine, node, vanish_while_registering
-from tests.core.waiting import until
+from tests.core.waiting import PATIENCE_S, eventually, until
 from tests.people.helpers import events
 from tunnels import ports, presence
 from tunnels.audit import Actor
@@ -57,11 +57,17 @@ def is_bound(port: int) -> bool:
 
 
 async def closed(*names: str) -> AuditEvent:
-    for _ in range(300):
-        if [name for name in await in_database(events)() if name.startswith("forward")] == list(names):
-            return await in_database(AuditEvent.objects.filter(event__startswith="forward").latest)("sequence")
-        await asyncio.sleep(0.01)
-    raise AssertionError(await in_database(events)())
+    seen: list[str] = []
+
+    async def look() -> bool:
+        seen[:] = [name for name in await in_database(events)() if name.startswith("forward")]
+        return seen == list(names)
+
+    try:
+        await eventually(look)
+    except AssertionError:
+        raise AssertionError(f"{seen} is not {list(names)}") from None
+    return await in_database(AuditEvent.objects.filter(event__startswith="forward").latest)("sequence")
 
 
 async def test_a_local_program_reaches_the_host_and_it_is_on_record(broker, web1):
@@ -71,13 +77,13 @@ async def test_a_local_program_reaches_the_host_and_it_is_on_record(broker, web1
         payload = bytes(range(256)) * 4096
         writer.write(payload)
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 10) == payload
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == payload
         writer.close()
         last = await closed("forward.opened", "forward.closed")
         assert (last.person, last.address, last.host) == ("", "127.0.0.1", "web1")
         assert last.detail["note"] == "local, end to end, not recorded"
         assert (last.detail["bytes_in"], last.detail["bytes_out"]) == (len(payload), len(payload))
-        assert broker.desk.ports.connections == 0
+        await until(lambda: broker.desk.ports.connections == 0)
 
 
 async def test_on_loopback_only(broker, web1):
@@ -93,8 +99,8 @@ async def test_the_port_goes_with_the_tunnel(broker, web1):
             await until(lambda: len(broker.desk.ports) == 1)
             reader, writer = await asyncio.open_connection("127.0.0.1", web1.port)
             writer.write(b"x")
-            assert await asyncio.wait_for(reader.read(1), 5) == b"x"
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+            assert await asyncio.wait_for(reader.read(1), PATIENCE_S) == b"x"
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
         writer.close()
         await until(lambda: len(broker.desk.ports) == 0)
         assert not is_bound(web1.port)
@@ -116,7 +122,7 @@ async def test_a_new_tunnel_takes_the_port_over(broker, web1):
         await until(lambda: broker.gateway.connections == 1 and len(broker.desk.ports) == 1)
         reader, writer = await asyncio.open_connection("127.0.0.1", web1.port)
         writer.write(b"x")
-        assert await asyncio.wait_for(reader.read(1), 5) == b"x"
+        assert await asyncio.wait_for(reader.read(1), PATIENCE_S) == b"x"
         writer.close()
 
 
@@ -142,7 +148,7 @@ async def test_connections_are_bounded(broker, web1, monkeypatch, caplog):
         kept = [await asyncio.open_connection("127.0.0.1", web1.port) for _ in range(2)]
         await until(lambda: broker.desk.ports.connections == 2)
         reader, writer = await asyncio.open_connection("127.0.0.1", web1.port)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
         writer.close()
         assert "a local connection was refused" in caplog.text
         for _, one in kept:
@@ -150,7 +156,7 @@ async def test_connections_are_bounded(broker, web1, monkeypatch, caplog):
         await until(lambda: broker.desk.ports.connections == 0)
         reader, writer = await asyncio.open_connection("127.0.0.1", web1.port)
         writer.write(b"x")
-        assert await asyncio.wait_for(reader.read(1), 5) == b"x", "there is room again"
+        assert await asyncio.wait_for(reader.read(1), PATIENCE_S) == b"x", "there is room again"
         writer.close()
 
 
@@ -204,8 +210,9 @@ async def test_a_host_that_does_not_read_holds_the_local_program_back(broker, we
                 written += 65536
 
         pushing = asyncio.create_task(push())
+        await until(lambda: written > 0)
         await held(lambda: written)
-        assert 0 < written < 50 * 1024 * 1024
+        assert written < 50 * 1024 * 1024
         pushing.cancel()
         writer.transport.abort()
         await asyncio.gather(pushing, return_exceptions=True)
@@ -216,7 +223,7 @@ async def test_a_host_whose_ssh_server_is_down(broker, web1):
     async with broker.agent(web1, to=1):
         await until(lambda: len(broker.desk.ports) == 1)
         reader, writer = await asyncio.open_connection("127.0.0.1", web1.port)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
         writer.close()
         last = await closed("forward.opened", "forward.closed")
         assert "the SSH server of web1 does not answer through its tunnel" in last.detail["reason"]
@@ -227,11 +234,11 @@ async def test_what_cannot_be_put_on_record_is_not_opened(broker, web1, monkeypa
     async with server(echo) as at, broker.agent(web1, to=at):
         await until(lambda: len(broker.desk.ports) == 1)
         reader, writer = await asyncio.open_connection("127.0.0.1", web1.port)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
         writer.close()
         assert "local connection failed" in caplog.text
         assert broker.registry.get(web1.host.pk)
-        assert broker.desk.ports.connections == 0
+        await until(lambda: broker.desk.ports.connections == 0)
 
 
 async def test_off_by_default(settings, db):

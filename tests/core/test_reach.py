@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncssh
@@ -11,7 +11,7 @@ import pytest
 
 from tests.core.agent import make_machine, node
 from tests.core.host import fake_host
-from tests.core.waiting import SCALE, until
+from tests.core.waiting import PATIENCE_S, until
 from tunnels import reach
 from tunnels.certificates import LOOPBACK
 from tunnels.keystore import authority_key
@@ -167,11 +167,11 @@ async def test_nobody_answers_in_time(road, monkeypatch):
 
 
 async def test_a_slow_person_has_more_time_than_the_machines(road, monkeypatch):
-    monkeypatch.setattr(reach, "CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(reach, "CONNECT_TIMEOUT_S", 3)
 
     class Slow(Person):
         async def ask(self, prompt, *, echo):
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(3.2)
             return "secret"
 
     async with (
@@ -194,11 +194,9 @@ async def test_a_silent_host_times_out_and_leaves_nothing_open(road, monkeypatch
         writer.close()
 
     async with listening(say_nothing) as port, road(port) as tunnel:
-        started = time.monotonic()
         with pytest.raises(HostUnreachable, match="the SSH server of web1 did not answer in time"):
             await connect(tunnel, another("ssh-ed25519"))
-        assert time.monotonic() - started < 2 * SCALE
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), PATIENCE_S)
         assert not tunnel.closed.done(), "the tunnel itself is as good as before"
 
 
@@ -211,13 +209,16 @@ async def test_cancelling_leaves_nothing_open(road):
         with pytest.raises(asyncio.CancelledError):
             await task
         await until(lambda: host.open_doors == 0)
-        assert tunnel.connection._channels == {}
+        await until(lambda: tunnel.connection._channels == {})
 
 
-async def test_no_ssh_server_at_the_other_end(road, unused_tcp_port):
-    async with road(unused_tcp_port) as tunnel:
-        with pytest.raises(HostUnreachable, match="does not answer through its tunnel"):
-            await connect(tunnel, another("ssh-ed25519"))
+async def test_no_ssh_server_at_the_other_end(road):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # ours, so that nobody else answers there
+        port = silent.getsockname()[1]
+        async with road(port) as tunnel:
+            with pytest.raises(HostUnreachable, match="does not answer through its tunnel"):
+                await connect(tunnel, another("ssh-ed25519"))
 
 
 async def test_something_else_at_the_other_end(road):
@@ -237,7 +238,7 @@ async def test_the_tunnel_goes_while_dialling(road):
         await until(lambda: person.asked)
         tunnel.close("revoked")
         with pytest.raises(HostUnreachable):
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def test_the_broker_forwards_nothing_for_a_host(road):

@@ -23,7 +23,7 @@ from tunnels.hosts import change_tags, revoke_host
 from tunnels.models import Host
 
 pytestmark = pytest.mark.django_db
-HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def test_the_host_lost_the_tag(alice, web1):
 @pytest.mark.parametrize(
     ("facts", "reason"),
     [
-        ({"valid_until": timezone.now() - HOUR}, "not valid at this time"),
-        ({"valid_from": timezone.now() + HOUR}, "not valid at this time"),
+        ({"valid_until": timezone.now() - DAY}, "not valid at this time"),
+        ({"valid_from": timezone.now() + DAY}, "not valid at this time"),
         ({"logins": ["guest"]}, "does not cover login root"),
         ({"capabilities": ["forward"]}, "does not give terminal"),
         ({"networks": ["10.0.0.0/8"]}, "does not hold from 192.0.2.7"),
@@ -126,7 +126,7 @@ def test_the_portal_login_ended(row, alice):
     assert ends(row, login.login) is None
     client.session.cycle_key()
     assert ends(row, login.login) is None, "with another cookie it is the same login"
-    alice.web_logins.update(expire_date=timezone.now() - HOUR)
+    alice.web_logins.update(expire_date=timezone.now() - DAY)
     assert ends(row, login.login).reason == "the portal login that opened this terminal has ended"
     alice.web_logins.all().delete()
     assert ends(row, login.login).code is Close.NOT_ALLOWED

@@ -19,7 +19,7 @@ from terminals.recording.digest import Sealed
 from terminals.seats import Basis, Seat, Via
 from terminals.sessions import end_session, note_refusal, note_transfers
 from tests.core.rows import give, session_row
-from tests.core.waiting import until
+from tests.core.waiting import PATIENCE_S, until
 from tests.people.helpers import make_host
 from tunnels import audit, presence, spool
 from tunnels.audit import Actor, Event
@@ -65,7 +65,8 @@ def as_fact(number: int) -> Fact:
     return Fact(f"{__name__}.happened", {"number": number})
 
 
-async def test_while_all_is_well_nothing_is_kept(path):
+async def test_while_all_is_well_nothing_is_kept(path, monkeypatch):
+    monkeypatch.setattr(spool, "PROMPT_S", PATIENCE_S)
     async with Spool(path):
         await spool.keep(happened, number=1)
         assert await written() == [1]
@@ -115,7 +116,7 @@ async def test_killed_between_the_database_and_the_file_it_is_not_written_twice(
 async def test_a_database_that_is_slow_to_fail_keeps_nobody_waiting(path, monkeypatch):
     answers = threading.Event()
     async with Spool(path) as made:
-        asking = asyncio.ensure_future(made.ask(partial(answers.wait, 20)))
+        asking = asyncio.ensure_future(made.ask(partial(answers.wait, PATIENCE_S)))
         await asyncio.sleep(0)
         await spool.keep(happened, number=1)
         assert not answers.is_set() and len(path.read_text().splitlines()) == 1
@@ -126,11 +127,12 @@ async def test_a_database_that_is_slow_to_fail_keeps_nobody_waiting(path, monkey
 
 
 async def test_what_asks_for_an_answer_has_its_turn_and_is_refused_at_once_while_it_is_away(path, monkeypatch):
-    async with Spool(path):
+    async with Spool(path) as made:
         await asyncio.gather(spool.keep(happened, number=1), spool.ask(happened, number=2))
         assert await written() == [1, 2]
         reachable(monkeypatch, False)
         await spool.keep(happened, number=3)
+        await until(lambda: made._is_away)
         with pytest.raises(DatabaseAway):
             async with asyncio.timeout(spool.RETRY_S / 2):
                 await spool.ask(happened, number=4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -104,15 +105,17 @@ def test_no_turn_is_lost_to_those_who_give_up_at_that_very_moment(turns):
                 missed += 1
         return missed
 
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def dawdle() -> None:
         while not stop.is_set():
             with turns.turn(LONG_S):
+                begun.set()
                 stop.wait(0.0005)
 
     with ThreadPoolExecutor(9) as pool:
         slow = pool.submit(dawdle)
+        assert begun.wait(LONG_S)
         missed = sum(pool.map(hurry, range(8)))
         stop.set()
         slow.result(LONG_S)
@@ -133,18 +136,24 @@ def test_interrupted_while_waiting(turns):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with ThreadPoolExecutor(1) as pool:
+    def press(thread: int) -> None:
+        until(lambda: len(turns) == 1, "it waits")
+        time.sleep(0.1)
+        signal.pthread_kill(thread, signal.SIGALRM)
+
+    with ThreadPoolExecutor(2) as pool:
         held = pool.submit(hold)
         assert holding.wait(LONG_S)
         before = signal.signal(signal.SIGALRM, interrupt)
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.1)
-            with pytest.raises(KeyboardInterrupt), turns.turn(LONG_S):
-                pytest.fail("it is somebody else's turn")
+            with pytest.raises(KeyboardInterrupt):
+                pressed = pool.submit(press, threading.get_ident())
+                with turns.turn(LONG_S):
+                    pytest.fail("it is somebody else's turn")
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
             let_go.set()
+            pressed.result(LONG_S)
+            signal.signal(signal.SIGALRM, before)
         held.result(LONG_S)
     with turns.turn(0):
         assert len(turns) == 0

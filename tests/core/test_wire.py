@@ -16,6 +16,7 @@ from terminals.seats import owner_seat
 from terminals.session import TerminalSession
 from terminals.viewer import Viewer
 from tests.core.test_session import new_session
+from tests.core.waiting import PATIENCE_S
 
 
 class Transport:
@@ -149,5 +150,5 @@ async def test_the_last_message_of_a_paused_connection_is_taken_as_well():
     for _ in range(MAX_WAITING + 1):
         queue.put_nowait({"type": "websocket.receive"})
     queue.put_nowait({"type": "websocket.disconnect"})
-    got = [await asyncio.wait_for(queue.get(), 1) for _ in range(MAX_WAITING + 2)]
+    got = [await asyncio.wait_for(queue.get(), PATIENCE_S) for _ in range(MAX_WAITING + 2)]
     assert got[-1]["type"] == "websocket.disconnect"

@@ -33,7 +33,7 @@ PREFERENCES = default_preferences().model_dump()
 CSP = f"default-src 'self'; script-src 'self' 'nonce-{NONCE}'; style-src 'self' 'nonce-{NONCE}'"
 MESSAGE_BYTES = 64 * 1024
 WINDOW_BYTES = 128 * 1024
-SCALE_S = 10.0
+SCALE_S = 30.0
 
 mimetypes.add_type("text/javascript", ".mjs")
 register = Library()

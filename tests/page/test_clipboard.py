@@ -144,6 +144,7 @@ async def test_copying_works_without_the_api_of_secure_pages(terminal: Terminal,
     await select_by_mouse(terminal)
     if way == "by key":
         await terminal.page.keyboard.press("Control+Shift+C")
+    await terminal.page.wait_for_function("() => copied.length > 0")
     await terminal.page.evaluate("""() => {
         const field = document.createElement("textarea");
         field.id = "probe";

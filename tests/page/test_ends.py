@@ -32,6 +32,7 @@ ENDS = [
 @pytest.mark.parametrize(("code", "title", "offers"), ENDS, ids=[str(end[0]) for end in ENDS])
 async def test_a_close_is_explained(terminal: Terminal, code: int, title: str, offers: list[str]) -> None:
     session = await terminal.open()
+    terminal.broker.hosts["web1"].online = False  # where it would come back, other things are offered
     session.socket.send({"type": "closing", "reason": "because of this", "retry_after": None})
     session.socket.close(code, "because of this")
     shown, text, buttons = await terminal.panel()
@@ -149,7 +150,7 @@ async def test_waiting_ends_where_it_is_in_vain(terminal: Terminal, status: int,
     session = await terminal.open()
     terminal.broker.problems.append((status, {"title": "No", "detail": "no", "status": status}))
     session.socket.close(4412, "gone")
-    await terminal.page.locator(".panel .wait", has_text=text).wait_for(timeout=10_000)
+    await terminal.page.locator(".panel .wait", has_text=text).wait_for()
 
 
 async def test_nobody_is_asked_while_nobody_looks(terminal: Terminal) -> None:

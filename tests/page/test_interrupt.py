@@ -7,7 +7,7 @@ import re
 import pytest
 
 from .conftest import Terminal
-from .fake_broker import WINDOW_BYTES, Session, Socket, person, wait_until
+from .fake_broker import WINDOW_BYTES, Session, Socket, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -15,31 +15,10 @@ HANDED_BYTES = 64 * 1024
 """As in static/terminals/output.js."""
 QUERIES = b"\x1b[c\x1b[6n\x1b[>c"
 LEFT_OUT = re.compile(r"([\d.]+) (bytes?|KiB|MiB) of output left out: interrupted")
-HOLD_PARSING = """() => {
-    window.heldTimers = [];
-    window.setTimeout = ((later) => (act, ms, ...rest) => {
-        if (ms > 0) return later(act, ms, ...rest);
-        window.heldTimers.push(act);
-        return 0;
-    })(window.setTimeout);
-}"""
-"""The emulator parses what it is given in timeouts of 0 ms."""
-GO_ON_PARSING = """() => {
-    const held = window.heldTimers;
-    window.heldTimers = { push: (act) => Promise.resolve().then(act) };
-    held.forEach((act) => act());
-}"""
 
 
 def acked_everything(session: Session) -> bool:
     return session.socket is not None and session.socket.acked_by_page == len(session.output)
-
-
-async def has_arrived(terminal: Terminal, session: Session) -> None:
-    """All that was sent is with the page: it shows what came last and waits for no emulator."""
-    name = f"bob{len(session.output)}"
-    session.show_people(person("v1", "alice"), person("v2", name))
-    await terminal.page.locator(".pane[data-active] .person").filter(has_text=name).wait_for()
 
 
 async def shown_as_left_out(terminal: Terminal) -> float:
@@ -135,16 +114,17 @@ async def test_under_a_flood_what_is_not_on_the_screen_is_dropped(terminal: Term
 
 async def test_what_waits_in_the_page_is_dropped_too(terminal: Terminal) -> None:
     session = await terminal.open()
-    await terminal.page.evaluate(HOLD_PARSING)
+    await terminal.hold_parsing()
     window = 512 * 1024
     session.print(b"x" * window)
-    await has_arrived(terminal, session)
+    await terminal.has_arrived(session)
     session.output += b"y" * 1000  # unsent
     await terminal.page.keyboard.press("Control+C")
     await wait_until(lambda: session.interrupts, "the interrupt")
     session.print(b"prompt")
+    await terminal.has_arrived(session)
     assert session.ack_log == [], "nothing is parsed yet"
-    await terminal.page.evaluate(GO_ON_PARSING)
+    await terminal.go_on_parsing()
     await terminal.shows("prompt")
     assert await shown_as_left_out(terminal) == pytest.approx(window - HANDED_BYTES + 1000, abs=1024)
     await wait_until(lambda: acked_everything(session), "the dropped bytes count as received")
@@ -153,12 +133,12 @@ async def test_what_waits_in_the_page_is_dropped_too(terminal: Terminal) -> None
 async def test_without_the_broker_nothing_is_dropped(terminal: Terminal) -> None:
     session = await terminal.open()
     session.drops_output = False  # it has nothing left to drop, so that no modes would be restored
-    await terminal.page.evaluate(HOLD_PARSING)
+    await terminal.hold_parsing()
     session.print(b"".join(b"%07d\r\n" % number for number in range(40_000)))
-    await has_arrived(terminal, session)
+    await terminal.has_arrived(session)
     await terminal.page.keyboard.press("Control+C")
     await wait_until(lambda: session.interrupts, "the interrupt")
-    await terminal.page.evaluate(GO_ON_PARSING)
+    await terminal.go_on_parsing()
     await terminal.shows("0039999")
     assert "left out" not in await terminal.page.evaluate("brokerdScreen.text()")
     await wait_until(lambda: acked_everything(session), "all of it acknowledged")
@@ -166,17 +146,17 @@ async def test_without_the_broker_nothing_is_dropped(terminal: Terminal) -> None
 
 async def test_a_cut_after_the_gap_goes_on_behind_it(terminal: Terminal) -> None:
     session = await terminal.open()
-    await terminal.page.evaluate(HOLD_PARSING)
+    await terminal.hold_parsing()
     session.print(b"x" * 300_000)
-    await has_arrived(terminal, session)
+    await terminal.has_arrived(session)
     session.output += b"y" * 5000
     await terminal.page.keyboard.press("Control+C")
     await wait_until(lambda: session.interrupts, "the interrupt")
     session.print(b"after")
-    await has_arrived(terminal, session)
+    await terminal.has_arrived(session)
     session.socket.cut()
     session.socket = None
-    await terminal.page.evaluate(GO_ON_PARSING)
+    await terminal.go_on_parsing()
     await wait_until(lambda: session.socket is not None, "a new attach")
     assert terminal.broker.attaches[-1]["output_offset"] == len(session.output)
     session.print(b" and on")

@@ -96,7 +96,19 @@ async def test_a_change_shows_at_once_and_after_a_reload(terminal: Terminal) -> 
     await terminal.page.reload()
     await terminal.is_state("live")
     assert terminal.broker.attaches[-1]["cols"] < cols * 0.6
-    assert await terminal.page.evaluate(BACKGROUND) == "rgb(255, 255, 255)"
+    await terminal.page.wait_for_function(f"() => {BACKGROUND} === 'rgb(255, 255, 255)'")
+
+
+async def test_a_key_right_behind_esc_is_typed(terminal: Terminal) -> None:
+    """The event that says that a dialog is closed comes after the key."""
+    session = await terminal.open()
+    await terminal.page.evaluate(
+        "document.addEventListener('close', (event) => event.stopImmediatePropagation(), { capture: true })"
+    )
+    await open_settings(terminal)
+    await terminal.page.keyboard.press("Escape")
+    await terminal.page.keyboard.type("x")
+    await wait_until(lambda: bytes(session.typed) == b"x", "the keyboard is the terminal's again")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -114,11 +126,12 @@ async def test_a_chosen_theme_dresses_the_page_as_well(terminal: Terminal) -> No
     await terminal.open()
     style = "getComputedStyle(document.body).backgroundColor"
     assert await terminal.page.evaluate(style) == "rgb(0, 43, 54)"
-    assert await terminal.page.evaluate(BACKGROUND) == "rgb(0, 43, 54)"
+    await terminal.page.wait_for_function(f"() => {BACKGROUND} === 'rgb(0, 43, 54)'")
 
 
 async def test_the_buttons_of_the_bar_change_the_same(terminal: Terminal) -> None:
-    await terminal.open()
+    await terminal.page.clock.install()
+    await terminal.pause(await terminal.open())  # so that however slow, this is a burst
     page = terminal.page
     await page.get_by_role("button", name="Larger text").click()
     await page.get_by_role("button", name="Larger text").click()
@@ -127,6 +140,7 @@ async def test_the_buttons_of_the_bar_change_the_same(terminal: Terminal) -> Non
     assert await reader.get_attribute("aria-pressed") == "false"
     await reader.click()
     assert await reader.get_attribute("aria-pressed") == "true"
+    await page.clock.run_for(1_000)
     await stored(terminal, font_size=15, screen_reader=True)
     assert [path for method, path, _ in terminal.broker.requests if method == "PUT"] == ["/preferences"], (
         "one message for a burst of changes"

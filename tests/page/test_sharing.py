@@ -167,10 +167,12 @@ async def test_a_click_answers_and_the_terminal_keeps_the_keyboard(
 
 
 async def test_what_just_moved_under_the_pointer_is_not_clicked(terminal: Terminal) -> None:
+    await terminal.page.clock.install()
     session = await terminal.open()
+    await terminal.pause(session)  # however long it takes to click, it is too soon
     session.show_people(ALICE, asking=(asking("a1", "bob"), asking("a2", "mallory")))
     await request_of(terminal, "mallory")
-    await terminal.page.wait_for_timeout(SETTLED_MS)
+    await terminal.page.clock.run_for(SETTLED_MS)
     box = await terminal.page.get_by_role("button", name="Admit bob").bounding_box()
     assert box is not None
     session.show_people(ALICE, asking=(asking("a2", "mallory"),))
@@ -182,15 +184,19 @@ async def test_what_just_moved_under_the_pointer_is_not_clicked(terminal: Termin
 
 
 async def test_nor_in_the_dialog(terminal: Terminal) -> None:
+    await terminal.page.clock.install()
     session = await terminal.open()
+    await terminal.pause(session)
     session.show_people(ALICE, asking=(asking("a1", "bob"), asking("a2", "mallory")))
+    await request_of(terminal, "mallory")
     dialog = await people_dialog(terminal)
+    await terminal.page.clock.run_for(SETTLED_MS)
     box = await dialog.get_by_role("button", name="Admit: bob").bounding_box()
     assert box is not None
     session.show_people(ALICE, asking=(asking("a2", "mallory"),))
     await expect(dialog.locator(".asking li")).to_have_count(1)
     await terminal.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    await terminal.page.wait_for_timeout(SETTLED_MS)
+    await terminal.page.clock.run_for(SETTLED_MS)
     assert session.acts == []
     await dialog.get_by_role("button", name="Admit: mallory").click()
     await wait_until(lambda: session.acts == [("POST", "/asks/a2", {"admit": True})], "who is meant")
@@ -416,6 +422,22 @@ async def test_a_new_driver_fills_their_window(terminal: Terminal) -> None:
     assert len(session.resizes) == 1
 
 
+async def test_a_size_that_waits_to_be_parsed_is_not_taken_by_a_new_driver(terminal: Terminal) -> None:
+    session = await watch(terminal, cols=30, rows=5, may_drive=True)
+    await within(terminal, ".screen[data-boxed]").wait_for()
+    await terminal.hold_parsing()
+    session.socket.send({"type": "resized", "offset": len(session.output), "cols": 31, "rows": 6})
+    session.turn("driver", 31, 6)
+    await wait_until(lambda: session.resizes, "its own size")
+    await terminal.go_on_parsing()
+    session.print(b"after")
+    await terminal.shows("after")
+    await expect(within(terminal, ".screen[data-boxed]")).to_have_count(0)
+    await terminal.page.keyboard.type("x")  # what was resized was told before this
+    await wait_until(lambda: session.typed, "the key")
+    assert len(session.resizes) == 1
+
+
 async def test_a_slow_watcher_sees_what_is_left_out(terminal: Terminal) -> None:
     session = await watch(terminal)
     session.output += b"z" * 600_000
@@ -453,7 +475,9 @@ def luminance(colour: str) -> float:
 # The dialog
 
 
-async def people_dialog(terminal: Terminal) -> Locator:
+async def people_dialog(terminal: Terminal, *, people: int = 1) -> Locator:
+    """Open, with so many people in it, and still."""
+    await expect(within(terminal, ".person")).to_have_count(people)
     await within(terminal, ".head [data-action=people]").click()
     dialog = terminal.page.locator("#people[open]")
     await dialog.wait_for()
@@ -479,6 +503,7 @@ async def test_a_link_is_shown_once_and_nowhere_else(terminal: Terminal) -> None
     assert await terminal.page.evaluate("navigator.clipboard.readText()") == secret
     await expect(dialog).to_contain_text("may type · until")
     await terminal.page.keyboard.press("Escape")
+    await expect(terminal.page.locator("#people .content")).to_be_empty()
     assert "a-secret" not in await terminal.page.content()
     assert "a-secret" not in terminal.page.url
     assert "a-secret" not in str(await terminal.page.evaluate("JSON.stringify([document.title, {...sessionStorage}])"))
@@ -509,6 +534,19 @@ async def test_guests_are_let_ask_only_if_the_owner_says_so(terminal: Terminal) 
     assert session.acts == [("POST", "/shares", {"role": "watcher", "expires": "1h", "guests": True})]
 
 
+async def test_a_key_right_behind_esc_is_typed(terminal: Terminal) -> None:
+    """The event that says that a dialog is closed comes after the key."""
+    session = await terminal.open()
+    await terminal.page.evaluate(
+        "document.addEventListener('close', (event) => event.stopImmediatePropagation(), { capture: true })"
+    )
+    session.show_people(ALICE)
+    await people_dialog(terminal)
+    await terminal.page.keyboard.press("Escape")
+    await terminal.page.keyboard.type("x")
+    await wait_until(lambda: bytes(session.typed) == b"x", "the keyboard is the terminal's again")
+
+
 async def test_without_the_capability_the_reason_stands_there(terminal: Terminal) -> None:
     terminal.broker.hosts["web1"].logins = {"root": ["terminal"], "backup": ["terminal", "share"]}
     session = await terminal.open()
@@ -521,7 +559,7 @@ async def test_without_the_capability_the_reason_stands_there(terminal: Terminal
 async def test_the_owner_hands_over_and_removes_in_the_list(terminal: Terminal) -> None:
     session = await terminal.open()
     session.show_people(ALICE, BOB, person("v3", "Greta", is_guest=True))
-    dialog = await people_dialog(terminal)
+    dialog = await people_dialog(terminal, people=3)
     await expect(dialog.get_by_role("button", name="Hand over: “Greta” (guest)")).to_have_count(0)
     await dialog.get_by_role("button", name="Hand over: bob").click()
     await dialog.get_by_role("button", name="Remove: “Greta” (guest)").click()
@@ -529,6 +567,7 @@ async def test_the_owner_hands_over_and_removes_in_the_list(terminal: Terminal) 
     await wait_until(lambda: session.acts == wanted, "both")
     session.turn("watcher", 80, 24)
     session.show_people({**ALICE, "role": "watcher"}, {**BOB, "role": "driver"})
+    await dialog.get_by_role("button", name="Take back: bob").wait_for()
     await terminal.page.wait_for_timeout(SETTLED_MS)
     await dialog.get_by_role("button", name="Take back: bob").click()
     await wait_until(lambda: session.role_asks == ["driver"], "taken back")
@@ -536,7 +575,7 @@ async def test_the_owner_hands_over_and_removes_in_the_list(terminal: Terminal) 
 
 async def test_who_is_not_the_owner_only_looks(terminal: Terminal) -> None:
     await watch(terminal, may_drive=True)
-    dialog = await people_dialog(terminal)
+    dialog = await people_dialog(terminal, people=2)
     await expect(dialog).to_contain_text("alice (you)")
     await expect(dialog.locator(".acts button")).to_have_count(0)
     await expect(dialog.locator(".sharing")).to_be_hidden()

@@ -45,7 +45,7 @@ async def test_reverse_video(terminal: Terminal, end: bytes) -> None:
 
 async def background(terminal: Terminal, fits: Callable[[str], bool]) -> str:
     """Of the screen, once it fits: a changed theme is shown a moment later."""
-    for _ in range(100):
+    for _ in range(600):
         colour: str = await terminal.page.evaluate(BACKGROUND)
         if fits(colour):
             return colour

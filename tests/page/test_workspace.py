@@ -41,6 +41,7 @@ class Workspace:
         await wait_until(lambda: session.socket is not None, "a page that attaches")
         assert session.host == host
         await self.is_active(session)
+        await self.page.wait_for_selector(".pane[data-active][data-state=live]")
         return session
 
     async def choose(self, press: str, search: str) -> None:
@@ -65,9 +66,7 @@ class Workspace:
     async def is_active(self, session: Session) -> None:
         """The keyboard is in this session's pane."""
         await self.page.wait_for_function(f"() => location.search.includes('session={session.id}')")
-        await self.page.wait_for_function(
-            "() => document.activeElement.closest('.pane[data-active]') !== null", timeout=10_000
-        )
+        await self.page.wait_for_function("() => document.activeElement.closest('.pane[data-active]') !== null")
 
     async def type_into(self, session: Session, text: str) -> None:
         await self.page.keyboard.type(text)
@@ -168,7 +167,7 @@ async def test_tabs_are_reached_by_number_and_arrows(workspace: Workspace) -> No
     assert await workspace.tabs() == ["web1", "web2"]
     await page.keyboard.press("Control+Shift+1")
     await workspace.is_active(web1)
-    assert "/hosts/web1/terminal" in page.url
+    assert "/hosts/web1/terminal" in await page.evaluate("location.href")
     await page.get_by_role("tab", name="web1").focus()
     await page.keyboard.press("ArrowRight")
     selected = page.get_by_role("tab", selected=True)
@@ -291,9 +290,17 @@ async def test_a_closed_pane_leaves_or_ends_its_shell(workspace: Workspace, answ
     assert not web1.is_ended
 
 
-async def test_closing_can_be_called_off(workspace: Workspace) -> None:
+@pytest.mark.parametrize("way", ["key", "button"])
+async def test_closing_can_be_called_off(workspace: Workspace, way: str) -> None:
+    """The event that says that a dialog is closed comes after the key behind Esc."""
     _, web2 = await workspace.open(RIGHT)
-    await workspace.page.keyboard.press("Control+Shift+X")
+    await workspace.page.evaluate(
+        "document.addEventListener('close', (event) => event.stopImmediatePropagation(), { capture: true })"
+    )
+    if way == "key":
+        await workspace.page.keyboard.press("Control+Shift+X")
+    else:
+        await workspace.page.get_by_role("button", name="Close the tab web2").click()
     await workspace.page.wait_for_selector("#closing[open]")
     await workspace.page.keyboard.press("Escape")
     await workspace.type_into(web2, "still here")

@@ -43,6 +43,17 @@ def test_changing_ones_password(alice):
     assert last_event().detail["changed"] == "password"
 
 
+def test_without_a_password_there_is_none_to_change(alice):
+    alice.set_unusable_password()
+    alice.save()
+    browser = Browser(alice)
+    assert "Change it" not in browser.open("/account/").text
+    assert browser.client.get("/account/password/")["Location"] == "/account/password/none/"
+    assert browser.client.get("/account/password/none/")["Location"] == "/account/"
+    page = browser.open("/account/")
+    assert page.messages == ["Your account has no password to change. An admin can give it one."]
+
+
 def test_the_admin_has_no_login_and_no_password_page_of_its_own(browser, admin):
     assert Browser().client.get("/admin/")["Location"].startswith("/admin/login/")
     assert Browser().client.get("/admin/login/?next=/admin/")["Location"] == "/login/?next=%2Fadmin%2F"

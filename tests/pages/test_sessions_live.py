@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -14,6 +14,7 @@ from terminals.grants import create_grant, revoke_grant
 from terminals.models import Session
 from terminals.pages import session_rows, sessions
 from terminals.session import TerminalSession
+from tests.core.waiting import Clock
 from tests.pages.helpers import Browser, Page
 from tests.pages.past import recorded
 from tests.pages.test_live import Live
@@ -184,7 +185,13 @@ def test_of_very_many_the_first_are_shown(admin, alice, web1, alices, monkeypatc
     assert "And 2 more" in page.text
 
 
-def test_the_clock_that_it_counts_by_is_steady():
-    first = session_rows._BOOT
-    time.sleep(0.01)
-    assert first == session_rows._BOOT and abs(first - (time.time() - time.monotonic())) < 5
+def test_when_the_last_input_was_is_steady_and_follows_a_clock_that_is_set(alice, her_session, terminal, monkeypatch):
+    wall = Clock()
+    monkeypatch.setattr(session_rows, "time", SimpleNamespace(time=wall, monotonic=lambda: terminal.last_input))
+    watched = Live(alice, "/sessions/")
+    for hiccup_s in (0.6, -1.2, 2.5):
+        wall.now += hiccup_s
+        assert watched.changes() == {}
+    wall.now += 3600
+    assert list(watched.changes()) == [str(her_session.pk)]
+    assert watched.browser.open("/sessions/").all("time", datetime="1970-01-01T01:16:42+00:00")

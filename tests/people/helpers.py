@@ -39,7 +39,8 @@ def make_host(name: str, *, state: State = State.APPROVED, online: bool = False,
     return host
 
 
-def make_tunnel(host: Host, *, lease: timedelta = timedelta(seconds=30), closed: str = "") -> Tunnel:
+def make_tunnel(host: Host, *, lease: timedelta = timedelta(hours=1), closed: str = "") -> Tunnel:
+    """Its lease is longer than any test: nobody renews it."""
     now = timezone.now()
     return Tunnel.objects.create(
         host=host,

@@ -42,7 +42,7 @@ def stuck(broker: Broker, session: str) -> Iterator[int]:
     aside = cast.rename(cast.with_suffix(".aside"))
     os.mkfifo(cast)
     broker.start()
-    yield until(lambda: worker_of(broker), "it has a worker")
+    yield until(lambda: worker_of(broker), "it has a worker", 60)
     aside.rename(cast)
 
 
@@ -66,7 +66,7 @@ def children(broker: Broker) -> list[int]:
 def is_running(pid: int) -> bool:
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it goes while it is looked at
         return False
 
 
@@ -77,12 +77,12 @@ def test_asked_to_stop(broker: Broker, stuck: int):
 
 def test_killed(broker: Broker, stuck: int):
     assert broker.stop(signal.SIGKILL) == -signal.SIGKILL
-    until(lambda: not is_running(stuck), "its worker is gone")
+    until(lambda: not is_running(stuck), "its worker is gone", 60)
 
 
 def test_the_next_start_does_it(broker: Broker, session: str):
     assert not list((broker.data_dir / "recordings").glob(f"*/*/{session}.index.zst"))
     broker.start()
     replay = f"/sessions/{session}/replay"
-    until(lambda: broker.api("GET", replay, person="alice")["state"] == "ready", "it is ready")
+    until(lambda: broker.api("GET", replay, person="alice")["state"] == "ready", "it is ready", 60)
     assert [str(hit.session_id) for hit in search(broker.data_dir / "recordings", "greeting", None, 5)] == [session]

@@ -69,7 +69,7 @@ def test_widths(emulator: Emulator) -> None:
 
 
 def capture(command: list[str], keys: list[bytes], *, cols: int = 80, rows: int = 24) -> str:
-    """The output of a program in a pty, typed to whenever it is still for a moment."""
+    """The output of a program in a pty, typed to whenever it is still for a moment, once it has begun."""
     pid, master = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm-256color", LANG="C.UTF-8", LC_ALL="C.UTF-8", HOME="/nonexistent", LESS="")
@@ -78,7 +78,7 @@ def capture(command: list[str], keys: list[bytes], *, cols: int = 80, rows: int 
     output, waiting = b"", list(keys)
     try:
         while True:
-            ready, _, _ = select.select([master], [], [], 0.5)
+            ready, _, _ = select.select([master], [], [], 0.5 if output else 30)
             if ready:
                 output += os.read(master, 65536)
             elif waiting:

@@ -237,7 +237,7 @@ def test_a_backup_under_load_is_one_moment_and_its_agents_come_back(web9: Machin
     """While the broker runs and several processes write."""
     broker = web9.broker
     with writing(broker, "one", "two", each=1_000_000) as writers:  # until they are killed
-        until(lambda: broker.api("GET", "/audit?person=two&limit=1", person="auditor")["items"], "both write")
+        until(lambda: broker.api("GET", "/audit?person=two&limit=1", person="auditor")["items"], "both write", 60)
         for number in range(2):
             broker.manage("backup", str(tmp_path / f"{number}.tar"))
         assert all(writer.poll() is None for writer in writers), "nobody wrote meanwhile"

@@ -28,13 +28,14 @@ from brokerd import conf
 from brokerd.node import Node
 from tests.effort import MINUTES
 from tests.story.agent import AgentMachine, agent_machine
-from tests.story.broker import ROOT, SCALE, Broker, running, soon, until
+from tests.story.broker import ROOT, Broker, running, soon, until
 from tests.story.browser import Browser
 from tests.story.client import Client
 from tests.story.disk import mounted
 from tests.story.machine import LOGIN, keygen
 from tests.story.terminal import Terminal, open_terminal
 from tunnels.agent.backoff import Pace, delay_s
+from tunnels.database import PATIENCE_S
 
 GRANT = {"person": "alice", "logins": [LOGIN], "capabilities": ["terminal", "exec", "sftp"]}
 LIGHT = 28
@@ -65,7 +66,7 @@ def bare1(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield made
 
 
-async def say(terminal: Terminal, number: int, seconds: float = 5) -> None:
+async def say(terminal: Terminal, number: int, seconds: float = 20) -> None:
     """Type something, and see the answer of the shell."""
     await terminal.run(f"echo =$(({number} + 1000))=")
     await terminal.until(f"={number + 1000}=".encode(), seconds)
@@ -107,13 +108,12 @@ async def test_killed_with_30_agents_and_20_terminals(tmp_path: Path):
                 terminal = await open_terminal(broker, ours[number % 2].name)
                 open_ones.push_async_callback(terminal.close)
                 terminals.append(terminal)
-            await asyncio.gather(*(say(terminal, number, 30) for number, terminal in enumerate(terminals)))
+            await asyncio.gather(*(say(terminal, number, 60) for number, terminal in enumerate(terminals)))
             assert await asyncio.to_thread(broker.stop, signal.SIGKILL) == -signal.SIGKILL
             assert [await terminal.closed() for terminal in terminals] == [1006] * TERMINALS
         ours[1].stop()
 
         broker.start()
-        began = time.monotonic()
         shown = set[str]()
 
         def are_back() -> bool:
@@ -122,7 +122,6 @@ async def test_killed_with_30_agents_and_20_terminals(tmp_path: Path):
 
         await soon(are_back, "all that live are back", 60)
         await asyncio.to_thread(come_back)
-        assert time.monotonic() - began < 60 * SCALE
         assert shown == everybody - {"stray2"}, "who is gone was never shown online"
         assert broker.host("stray2")["offline_reason"] == "the broker stopped without closing it"
 
@@ -278,7 +277,7 @@ async def test_a_database_that_is_away(
     """Live terminals go on, nobody new is let in, and what happens meanwhile is on record afterwards, in order."""
     alice = Client(tmp_path / "alice", broker, "alice")
     alice.add_key()
-    until(lambda: alice.ssh("alice").returncode == 0, "the gateway knows the key")
+    until(lambda: alice.ssh("alice").returncode == 0, "the gateway knows the key", 60)
     browser = Browser(broker).log_in("alice")
     assert browser.call("GET", "/").status == 200
     with host_of(broker, tmp_path, f"other-{take.__name__.replace('_', '-')}") as other:
@@ -294,9 +293,9 @@ async def test_a_database_that_is_away(
         try:
             await say(lives, 2)
             await ends.run("exit")
-            assert await ends.closed(8) == 1000, "nobody waits for the database to be told of the end"
+            assert await ends.closed() == 1000, "nobody waits for the database to be told of the end"
             other.stop()
-            assert await cut.closed(8) == 4412
+            assert await cut.closed() == 4412
             await soon(lambda: not ready(broker)["database"], "it says so itself")
             refused = await asyncio.to_thread(
                 broker.call, "POST", "/api/v1/sessions", {"host": "bare1", "login": LOGIN}, "alice"
@@ -311,7 +310,7 @@ async def test_a_database_that_is_away(
             number = 2
             while time.monotonic() < ended_at:
                 number += 1
-                await say(lives, number, 2)
+                await say(lives, number, PATIENCE_S - 1)  # so nothing of theirs waits for a lock
                 await asyncio.sleep(0.2)
         finally:
             give_back()
@@ -328,14 +327,14 @@ async def test_a_database_that_is_away(
         assert away_since - 1 < stamp(row["ended"]) < back_at, "it ended when it did, not when that could be written"
         closed = [event for event in broker.audit("tunnel.closed") if event["host"] == other.name]
         assert len(closed) == 1 and "happened" in closed[0]["detail"]
-        await soon(lambda: broker.is_online("bare1"), "its lease is renewed", 5)
+        await soon(lambda: broker.is_online("bare1"), "its lease is renewed")
         assert not broker.is_online(other.name)
         await say(lives, 3000)
         again = await open_terminal(broker, "bare1")
         await say(again, 1)
         # Changes are heard of again.
         await asyncio.to_thread(broker.api, "DELETE", f"/sessions/{again.id}", None, "admin", 204)
-        assert await again.closed(8) == 4410
+        assert await again.closed() == 4410
         await lives.run("exit")
         assert await lives.closed() == 1000
         is_whole(broker)
@@ -352,7 +351,7 @@ async def test_killed_while_its_database_is_away(broker: Broker, bare1: AgentMac
     release = lock(broker)
     try:
         await ends.run("exit 3")
-        assert await ends.closed(8) == 1000
+        assert await ends.closed() == 1000
         kept = broker.data_dir / "spool.jsonl"
         await soon(kept.exists, "it is on the disk")
         assert kept.stat().st_mode & 0o777 == 0o600
@@ -387,9 +386,9 @@ async def test_the_disk_of_database_and_log_is_full(tmp_path: Path):
         )
         assert refused.status == 503 and refused.headers["Retry-After"], refused.body
         await ends.run("exit")
-        assert await ends.closed(8) == 1000
+        assert await ends.closed() == 1000
         for number in range(2, 12):
-            await say(lives, number, 3)
+            await say(lives, number)
             broker.call("GET", "/no-such-page")  # which is a line of the log
             await asyncio.sleep(0.3)
         assert broker.process and broker.process.poll() is None

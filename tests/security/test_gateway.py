@@ -6,6 +6,7 @@ Attackers come from loopback addresses of their own, so that each is a source; h
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import resource
 import subprocess
 import threading
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncssh
@@ -29,7 +31,7 @@ from brokerd.process import FILES, _raise_file_limit
 from terminals.keys import add_key
 from terminals.models import Person
 from tests.core.agent import Machine, in_database, make_machine, node
-from tests.core.waiting import until
+from tests.core.waiting import Clock, until
 from tests.security.wire import VERSION, addresses, dial, greeting, rest, send
 from tests.story.broker import Broker, running
 from tests.story.broker import until as eventually
@@ -44,8 +46,9 @@ EXCEEDED, NOT_ALLOWED = b"Exceeded MaxStartups\r\n", b"Not allowed at this time\
 WELCOME = b"SSH-2.0-brokerd\r\n"
 PROVE, SUCCESS, FAILURE = b"hostkeys-prove-00@openssh.com", 81, 82
 """OpenSSH's PROTOCOL, section 2.5; RFC 4254 section 4."""
-PATIENCE_S = 5.0
-"""For an honest login, on a machine that runs other tests as well; alone it takes a quarter of a second."""
+PATIENCE_S = 15.0
+"""For an honest login, on a machine that runs other tests as well, and half of what a silent stranger is given; alone
+it takes a quarter of a second."""
 
 
 @pytest.fixture(scope="module")
@@ -163,14 +166,16 @@ def test_a_flood_does_not_meet_the_usual_limit_of_open_files_first():
 def test_a_refusal_costs_next_to_nothing(broker: Broker):
     """A penalised source may knock as often as it likes: a thousand refusals are less work than twenty logins."""
     source = "127.6.0.1"
-    with dial(broker.ssh_port, source) as peer:
-        send(peer, b"GET / HTTP/1.1\r\n\r\n")
-        rest(peer)
-    begun = cpu_s(broker)
-    for _ in range(1000):
+    begun, refused = cpu_s(broker), 0
+    for _ in range(1010):
         with dial(broker.ssh_port, source) as peer:
-            assert greeting(peer) == NOT_ALLOWED
+            if greeting(peer) == NOT_ALLOWED:
+                refused += 1
+            else:  # the first one; or a penalty is over, on a machine that is slow
+                send(peer, b"GET / HTTP/1.1\r\n\r\n")
+                rest(peer)
     spent = cpu_s(broker) - begun
+    assert refused >= 1000
     print(f"1000 refusals: {spent:.2f} s of the processor")
     assert spent < 2
 
@@ -200,7 +205,9 @@ def test_what_is_no_ssh_is_refused_for_a_while_and_on_record_once(broker: Broker
     assert "something else than SSH" in event["detail"]["reason"] and "15 s" in event["detail"]["reason"]
 
 
-async def test_who_fails_three_times_is_refused(web1: Machine):
+async def test_who_fails_three_times_is_refused(web1: Machine, monkeypatch: pytest.MonkeyPatch):
+    """Soon after each other: what is held against a source wears off."""
+    monkeypatch.setattr(gateway_module, "time", SimpleNamespace(monotonic=Clock()))
     async with node() as broker:
         stranger = asyncssh.generate_private_key("ssh-ed25519")
         for _ in range(3):
@@ -219,7 +226,7 @@ async def test_who_was_only_silent_twice_is_refused(web1: Machine, monkeypatch: 
     async with node() as broker:
         for _ in range(2):
             reader, _ = await asyncio.open_connection("127.0.0.1", broker.gateway.port)
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), PATIENCE_S)
         await until(lambda: broker.gateway.entry.penalties == 1)
         reader, _ = await asyncio.open_connection("127.0.0.1", broker.gateway.port)
         assert await reader.readline() == NOT_ALLOWED
@@ -231,7 +238,7 @@ async def test_a_machine_that_waits_for_its_approval_is_held_nothing_against(web
     async with node() as broker:
         for _ in range(20):
             connection = await broker.connect(pending.key, "web2")
-            await asyncio.wait_for(connection.wait_closed(), 5)
+            await asyncio.wait_for(connection.wait_closed(), PATIENCE_S)
         assert broker.gateway.entry.penalties == 0 and not broker.gateway.entry.refused
 
 
@@ -241,7 +248,7 @@ async def test_a_flood_from_everywhere_cannot_fill_the_audit(web1: Machine, monk
         for source in addresses(9, 40):
             reader, writer = await asyncio.open_connection("127.0.0.1", broker.gateway.port, local_addr=(source, 0))
             writer.write(b"\0" * 9000)
-            await asyncio.wait_for(reader.read(), 5)
+            await asyncio.wait_for(reader.read(), PATIENCE_S)
         await until(lambda: broker.gateway.entry.penalties == 40)
         await until(lambda: not broker.desk._tasks)
     assert await in_database(AuditEvent.objects.count)() == 5
@@ -317,6 +324,7 @@ async def test_a_version_line_of_a_byte_a_second(web1: Machine, monkeypatch: pyt
     """Slowloris: however long it goes on talking, the grace counts from the beginning."""
     monkeypatch.setattr(door, "LOGIN_GRACE_S", grace_s)
     async with node() as broker:
+        begun = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", broker.gateway.port)
 
         async def drip() -> None:
@@ -325,12 +333,14 @@ async def test_a_version_line_of_a_byte_a_second(web1: Machine, monkeypatch: pyt
                 await asyncio.sleep(grace_s / 10)
 
         dripping = asyncio.create_task(drip())
-        begun = time.monotonic()
-        assert await asyncio.wait_for(reader.read(), 20) == WELCOME
+        async with asyncio.timeout(20):
+            assert await reader.readline() == WELCOME
+            with contextlib.suppress(ConnectionError):  # where a byte was on its way to who had gone
+                assert await reader.read() == b""
         assert time.monotonic() - begun >= grace_s * 0.9
         dripping.cancel()
         await asyncio.wait([dripping])
-        assert broker.gateway.connections == 0
+        await until(lambda: broker.gateway.connections == 0)
 
 
 @pytest.mark.parametrize("said", [b"", VERSION], ids=["nothing", "a version"])
@@ -389,7 +399,7 @@ async def test_requests_without_end_are_cut(web1: Machine, monkeypatch: pytest.M
             piled = max(piled, len(held._connection._global_request_queue))
             if agent.is_closed():
                 break
-        await asyncio.wait_for(agent.wait_closed(), 10)
+        await asyncio.wait_for(agent.wait_closed(), PATIENCE_S)
         assert MAX_REQUESTS < piled < 40_000
         await until(lambda: broker.gateway.connections == 0)
         go.set()
@@ -444,7 +454,7 @@ async def one_more(broker: Any, machine: Machine) -> None:
             lost.set_result(exc)
 
     await broker.connect(machine.key, client_factory=Watching)
-    if error := await asyncio.wait_for(lost, 5):
+    if error := await asyncio.wait_for(lost, PATIENCE_S):
         raise error
 
 

@@ -127,9 +127,12 @@ def test_the_gateways_key(broker, learner, stubborn, agent):
         until(lambda made=made: made.agent.poll() is not None, "ssh has noticed")
         made.hold()
     for made in (learner, stubborn, agent):
-        made.wait_online(seconds=40)
-    until(lambda: left_behind(broker, "gateway") == ["stubborn"], "the others have learned it")
-    assert learner.known_keys == [old, new] and agent.enrollment["gateway"]["host_keys"] == [old, new]
+        made.wait_online(seconds=60)
+    until(lambda: left_behind(broker, "gateway") == ["stubborn"], "the others have learned it", 60)
+    until(
+        lambda: learner.known_keys == [old, new] and agent.enrollment["gateway"]["host_keys"] == [old, new],
+        "and written it down",
+    )
     done = broker.manage("rotate_keys", "gateway", "--finish", check=False)
     assert done.returncode == 1 and "1 of the hosts do not know the new gateway host key yet: stubborn" in done.stderr
     assert public(broker, "gateway_host_key") == old
@@ -141,7 +144,7 @@ def test_the_gateways_key(broker, learner, stubborn, agent):
         until(lambda made=made: made.agent.poll() is not None, "ssh has noticed")
         made.hold()
     for made in (learner, agent):
-        made.wait_online(seconds=40)
+        made.wait_online(seconds=60)
     until(lambda: stubborn.agent.poll() is not None, "who did not learn it trusts nobody else")
     assert "Host key verification failed" in stubborn.agent_log
     until(
@@ -187,14 +190,14 @@ async def test_the_authority(broker, learner, stubborn, agent):
     assert f"signed by ED25519 CA {fingerprint(new)}" in learner.sshd_log
     await soon(lambda: agent.enrollment["next_ca_public_key"] == new, "the agent has been told")
     await log_in(broker, "agent")
-    await soon(lambda: left_behind(broker, "ca") == ["stubborn"], "seen to trust it")
+    await soon(lambda: left_behind(broker, "ca") == ["stubborn"], "seen to trust it", 60)
     done = broker.manage("rotate_keys", "ca", "--finish", check=False)
     assert done.returncode == 1 and "stubborn" in done.stderr and "learner" not in done.stderr
 
     (stubborn.folder / "ca.pub").write_text(new + "\n")
     stubborn.stop_agents()
     stubborn.hold()
-    await soon(lambda: left_behind(broker, "ca") == [], "tried by itself, as its tunnel is a new one", 40)
+    await soon(lambda: left_behind(broker, "ca") == [], "tried by itself, as its tunnel is a new one", 60)
     rotate(broker, "ca", "--finish")
     (learner.folder / "ca.pub").write_text(new + "\n")
     for name in ("learner", "stubborn", "agent"):

@@ -73,7 +73,7 @@ async def security_key(broker: Broker, host: Machine, monkeypatch: pytest.Monkey
     path = tmp_path / "sk.pub"
     path.write_text(f"{made.line} alice's token\n")
     broker.manage("add_key", PERSON, str(path))
-    async with asyncio.timeout(20 * SCALE):
+    async with asyncio.timeout(60 * SCALE):
         while not await is_known(broker, made):
             await asyncio.sleep(0.5)
     return made

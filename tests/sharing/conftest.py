@@ -40,7 +40,7 @@ class House:
         return await LiveTerminals(node="node-1", registry=TunnelRegistry(), limits=LIMITS).__aenter__()
 
     def do(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def open(self, row: Session) -> TerminalSession:
         """The terminal of a row, which never dials."""
@@ -63,7 +63,9 @@ class House:
             self.terminals.get(session).attach(it, cols=80, rows=24, output_offset=None)
             return it
 
-        return self.terminals.call(join)
+        joined = self.terminals.call(join)
+        self.terminals.call(lambda: None)  # a turn later everybody is told
+        return joined
 
     def enter(self, api: Api, session: UUID, role: str = "watcher", **body: str) -> Viewer:
         """Get a ticket and attach."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
@@ -15,6 +16,7 @@ from terminals.people import disable_person
 from terminals.protocol import Role
 from terminals.sessions import end_session
 from tests.core.rows import give, session_row
+from tests.core.waiting import Clock
 from tests.people.helpers import Api, events, last_event, make_token
 from tests.sharing.links import admission, ask, decide, hear, share
 from tunnels.audit import OPERATOR
@@ -225,7 +227,8 @@ def test_links_that_open_nothing_answer_alike(owner, row, bob, guest, grant, ali
         assert answer["detail"] == "this link is not valid (any more); ask for a new one"
 
 
-def test_guessing_links_and_keys_is_slowed_down(owner, row, guest):
+def test_guessing_links_and_keys_is_slowed_down(owner, row, guest, monkeypatch):
+    monkeypatch.setattr(guessing, "time", SimpleNamespace(monotonic=Clock()))
     statuses = {guest.post("/shares/ask", {"secret": f"guess {number}"}).status_code for number in range(40)}
     assert statuses == {404, 429}
     statuses = {guest.post("/shares/asks/x", {"key": f"guess {number}"}).status_code for number in range(80)}

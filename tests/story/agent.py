@@ -75,7 +75,7 @@ class AgentMachine:
         self.approve(*grants)
         self.wait_online()
 
-    def wait_online(self, online: bool = True, seconds: float = 20) -> None:
+    def wait_online(self, online: bool = True, seconds: float = 30) -> None:
         until(lambda: self.broker.is_online(self.name) is online, f"{self.name} online is {online}", seconds)
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ import atexit
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -46,7 +47,7 @@ print("tokens " + json.dumps(tokens))
 """
 
 
-def until(probe: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+def until(probe: Callable[[], Any], what: str, seconds: float = 30) -> Any:
     """The first true answer of `probe`; AssertionError after one scaled deadline."""
     deadline = time.monotonic() + seconds * SCALE
     while time.monotonic() < deadline:
@@ -56,15 +57,19 @@ def until(probe: Callable[[], Any], what: str, seconds: float = 20) -> Any:
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
-async def soon(probe: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+async def soon(probe: Callable[[], Any], what: str, seconds: float = 30) -> Any:
     """`until`, for tests that have a terminal open: it goes on reading meanwhile."""
     return await asyncio.to_thread(until, probe, what, seconds)
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the kernel gives to clients: nobody takes it before its server does."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass
@@ -133,7 +138,7 @@ class Broker:
             self.process = subprocess.Popen(
                 [sys.executable, *self.command], cwd=ROOT, env=self.environ, stdout=log, stderr=log
             )
-        until(self.is_ready, f"broker is up; see {self.log}", 30)
+        until(self.is_ready, f"broker is up; see {self.log}", 60)
 
     def is_ready(self) -> bool:
         assert self.process and self.process.poll() is None, self.log.read_text()
@@ -191,6 +196,15 @@ class Broker:
     def session(self, session_id: str) -> dict[str, Any]:
         """A terminal session's row, as an auditor sees it."""
         return self.api("GET", f"/sessions/{session_id}", person="auditor")
+
+    def ended(self, session_id: str) -> dict[str, Any]:
+        """The same once its end is written down, which people may hear of first."""
+
+        def look() -> dict[str, Any] | None:
+            row = self.session(session_id)
+            return row if row["state"] == "ended" else None
+
+        return until(look, f"the end of {session_id} is written down")
 
     def listening(self) -> set[tuple[str, int]]:
         """Addresses and ports on which the broker process listens, whatever it says itself."""

@@ -59,7 +59,10 @@ class Client:
 
     def _gateway_key(self) -> str:
         scan = subprocess.run(
-            ["ssh-keyscan", "-p", str(self.broker.ssh_port), "127.0.0.1"], capture_output=True, text=True, check=True
+            ["ssh-keyscan", "-T", "30", "-p", str(self.broker.ssh_port), "127.0.0.1"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return scan.stdout.splitlines()[0].split(maxsplit=1)[1]
 
@@ -92,7 +95,7 @@ def known_client(
     """One whose key the gateway knows already."""
     client = Client(folder, broker, person, machines)
     client.add_key()
-    until(lambda: client.ssh(person).returncode == 0, "the gateway knows the key")
+    until(lambda: client.ssh(person).returncode == 0, "the gateway knows the key", 60)
     return client
 
 
@@ -106,5 +109,5 @@ def client_without_a_try(folder: Path, broker: Broker, person: str = "alice") ->
     return client
 
 
-def run(command: list[str], *, stdin: bytes = b"", seconds: float = 30) -> subprocess.CompletedProcess[bytes]:
+def run(command: list[str], *, stdin: bytes = b"", seconds: float = 60) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=seconds * SCALE)

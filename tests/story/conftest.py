@@ -13,9 +13,9 @@ from tests.story.broker import Broker, running
 from tests.story.machine import SSHD, Machine, machine, terminal_host
 
 HASTY = {
-    "BROKERD_SESSION_GRACE": "2",
-    "BROKERD_IDLE_TIMEOUT": "3",
-    "BROKERD_MAX_SESSION": "5",
+    "BROKERD_SESSION_GRACE": "4",
+    "BROKERD_IDLE_TIMEOUT": "6",
+    "BROKERD_MAX_SESSION": "10",
     "BROKERD_KEEPALIVE": "1",
 }
 _numbers = count(1)

@@ -188,7 +188,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=20 * SCALE,
+            timeout=30 * SCALE,
         )
 
     def bring_up(self, *grants: dict[str, Any], agent: bool = True, **sshd: Any) -> None:
@@ -200,7 +200,7 @@ class Machine:
             self.start_agent()
             self.wait_online()
 
-    def wait_online(self, online: bool = True, seconds: float = 20) -> None:
+    def wait_online(self, online: bool = True, seconds: float = 30) -> None:
         until(lambda: self.broker.is_online(self.name) is online, f"{self.name} online is {online}", seconds)
 
     def stop_agents(self) -> None:

@@ -78,10 +78,10 @@ class Page:
     async def run(self, command: str) -> None:
         await self.type(command.encode() + b"\r")
 
-    async def until(self, text: bytes, seconds: float = 20) -> None:
+    async def until(self, text: bytes, seconds: float = 30) -> None:
         await self.wait(lambda: text in self.output, f"{text!r} is shown", seconds)
 
-    async def wait(self, probe: Callable[[], object], what: str, seconds: float = 20) -> None:
+    async def wait(self, probe: Callable[[], object], what: str, seconds: float = 30) -> None:
         """Until `probe` is true; looked at whenever something happens."""
         try:
             async with asyncio.timeout(seconds * SCALE), self._news:

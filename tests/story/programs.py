@@ -45,7 +45,7 @@ class Program:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = 30) -> int:
         """The exit status."""
         return self.process.wait(seconds * SCALE)
 

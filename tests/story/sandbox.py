@@ -238,8 +238,11 @@ class Sandbox:
         for path in sorted(path for part in parts for path in part.rglob("*")):
             if path.name in CHANGES_WITH_ACCOUNTS or path == self.calls:
                 continue
-            facts = path.lstat()
-            content = path.read_bytes() if stat.S_ISREG(facts.st_mode) else b""
+            try:
+                facts = path.lstat()
+                content = path.read_bytes() if stat.S_ISREG(facts.st_mode) else b""
+            except FileNotFoundError:
+                continue  # a process that runs there has removed it meanwhile
             found[str(path.relative_to(self.folder))] = (facts.st_mode, facts.st_uid, content)
         return found
 

@@ -120,17 +120,17 @@ class Terminal:
 
     # From the broker
 
-    async def until(self, text: bytes, seconds: float = 15) -> bytes:
+    async def until(self, text: bytes, seconds: float = 30) -> bytes:
         """All output so far, once `text` is in it."""
         await self.wait(lambda: text in self.output, f"{text!r} is shown", seconds)
         return bytes(self.output)
 
-    async def until_message(self, kind: str, seconds: float = 15) -> dict[str, Any]:
+    async def until_message(self, kind: str, seconds: float = 30) -> dict[str, Any]:
         """The newest message of this type, once there is one."""
         await self.wait(lambda: kind in self.kinds, f"message {kind}", seconds)
         return [message for message in self.messages if message["type"] == kind][-1]
 
-    async def wait(self, probe: Any, what: str, seconds: float = 15) -> None:
+    async def wait(self, probe: Any, what: str, seconds: float = 30) -> None:
         """Until `probe` is true; looked at whenever something arrives."""
         try:
             async with asyncio.timeout(seconds * SCALE), self._news:
@@ -141,7 +141,7 @@ class Terminal:
             shown = bytes(self.output[-500:])
             raise AssertionError(f"not within {seconds} s: {what}; {self.messages[-5:]}; {shown!r}") from None
 
-    async def closed(self, seconds: float = 15) -> int:
+    async def closed(self, seconds: float = 30) -> int:
         """The close code, once the broker has closed."""
         async with asyncio.timeout(seconds * SCALE):
             await self._reader

@@ -31,6 +31,7 @@ async def test_enroll_approve_type(broker: Broker, fresh: Machine):
     assert request["state"] == "pending"
     assert poll(broker, request)["state"] == "pending"
     assert "waiting for approval" in fresh.run_agent().stderr
+    await soon(lambda: "tunnel.refused" in story_of(broker, fresh.name), "that is on record")
 
     fresh.approve(terminal_grant())
     assert poll(broker, request)["state"] == "approved"
@@ -49,7 +50,7 @@ async def test_enroll_approve_type(broker: Broker, fresh: Machine):
     assert terminal.kinds[-2:] == ["exit", "closing"]
     assert terminal.messages[-2]["status"] == 3
 
-    row = broker.session(terminal.id)
+    row = broker.ended(terminal.id)
     assert (row["state"], row["reason"]) == ("ended", "the program ended with status 3")
     assert row["bytes_in"] == len("echo $((6 * 7))\rexit 3\r")
     assert row["bytes_out"] == terminal.offset
@@ -82,7 +83,7 @@ async def test_with_a_token_that_approves(broker: Broker, fresh: Machine):
     async with shell(broker, fresh.name) as terminal:
         await terminal.run("echo $((6 * 7))")
         await terminal.until(b"42")
-    used = [event["detail"]["token"] for event in broker.audit("token.used")]
+    used = [event["detail"]["token"] for event in broker.audit("token.used") if event["host"] == fresh.name]
     assert used == ["lab"]
 
 

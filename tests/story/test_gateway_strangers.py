@@ -14,20 +14,21 @@ from tests.story.machine import Machine, keygen, terminal_grant
 from tests.story.ssh import connect
 
 
-def newest(broker: Broker) -> dict[str, Any]:
-    """The newest audit event."""
-    return broker.api("GET", "/audit?limit=1", person="auditor")["items"][0]
+def about(broker: Broker, machine: Machine) -> list[dict[str, Any]]:
+    """The audit events of this machine or of none, newest first: hosts of tests before may still be going."""
+    items = broker.api("GET", "/audit?limit=1000", person="auditor")["items"]
+    return [item for item in items if item["host"] in (machine.name, "")]
 
 
 def test_an_unknown_key_is_turned_away_and_leaves_no_trace(broker: Broker, fresh: Machine):
     fresh.request()
-    before = newest(broker)
+    before = about(broker, fresh)[0]
     fresh.key = fresh.folder / "unknown"
     keygen(fresh.key)
     refused = fresh.run_agent()
     assert refused.returncode == 255
     assert "Permission denied (publickey)" in refused.stderr
-    assert newest(broker) == before
+    assert about(broker, fresh)[0] == before
 
 
 def test_only_keys_are_offered(broker: Broker, fresh: Machine):
@@ -41,7 +42,7 @@ def test_a_public_key_that_is_only_shown_proves_nothing(broker: Broker, fresh: M
     """Public keys are public: the offer is answered, but nothing comes of it without a signature."""
     fresh.request()
     fresh.approve(terminal_grant())
-    before = newest(broker)["sequence"]
+    before = about(broker, fresh)[0]["id"]
     hidden = fresh.key.rename(fresh.folder / "hidden")  # the client shows agent.pub alone
     refused = fresh.run_agent("-v")
     assert "Server accepts key" in refused.stderr
@@ -50,8 +51,8 @@ def test_a_public_key_that_is_only_shown_proves_nothing(broker: Broker, fresh: M
     hidden.rename(fresh.key)
     fresh.start_agent()
     fresh.wait_online()
-    latest = newest(broker)
-    assert (latest["event"], latest["sequence"]) == ("tunnel.opened", before + 1)
+    latest, last = about(broker, fresh)[:2]
+    assert (latest["event"], last["id"]) == ("tunnel.opened", before)
 
 
 def test_a_key_of_another_host_shown_first_gives_nothing(broker: Broker, fresh: Machine, web1: Machine):
@@ -81,9 +82,9 @@ async def test_forty_tries_in_one_connection_are_cut(broker: Broker, fresh: Mach
 def test_a_connection_that_does_not_log_in_is_closed(hasty_broker: Broker, source: str, said: bytes):
     """From addresses of their own: it is held against them."""
     place = ("127.0.0.1", hasty_broker.ssh_port)
-    with socket.create_connection(place, timeout=10 * SCALE, source_address=(source, 0)) as peer:
+    with socket.create_connection(place, timeout=30 * SCALE, source_address=(source, 0)) as peer:
         assert peer.recv(100).startswith(b"SSH-2.0-brokerd")
         peer.sendall(said)
         began = time.monotonic()
         while peer.recv(4096):
-            assert time.monotonic() - began < 10 * SCALE
+            assert time.monotonic() - began < 30 * SCALE

@@ -88,6 +88,7 @@ PAGES: dict[tuple[str, str], tuple[int | str, ...]] = {
     # Nobody here has a second factor, and nobody has just shown that it is them: on to the password.
     ("GET", "account/confirm/code/"): (IN, 302, 302, 302, 302),
     ("GET", "account/confirm/passkey/"): (IN, 302, 302, 302, 302),
+    ("GET", "account/password/none/"): (IN, 302, 302, 302, 302),
     ("GET", "account/factors/"): (IN, 302, 302, 302, 302),
     ("GET", "account/factors/app/"): (IN, 302, 302, 302, 302),
     ("GET", "account/factors/app/remove/"): (IN, 404, 404, 404, 404),
@@ -173,6 +174,7 @@ class Stage:
 def stage(broker: Broker, web1: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     session = broker.api("POST", "/sessions", {"host": "web1", "login": LOGIN}, "alice", 201)["id"]
     broker.api("DELETE", f"/sessions/{session}", None, "alice", 204)
+    broker.ended(session)
     with machine(tmp_path_factory.mktemp("matrix"), "waiting", broker) as waiting:
         enrollment = waiting.request()
         values = {

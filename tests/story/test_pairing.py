@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.needs import missing
-from tests.story.broker import Broker, running, soon, until
+from tests.story.broker import SCALE, Broker, running, soon, until
 from tests.story.machine import Machine, keygen, machine, terminal_grant
 from tests.story.programs import Program, program
 from tests.story.terminal import open_terminal, shell
@@ -42,7 +42,7 @@ class Stranger(Machine):
     def left(self) -> str:
         """What it printed, once it has ended."""
         assert self.agent
-        assert self.agent.wait(20) == 255
+        assert self.agent.wait(30 * SCALE) == 255
         return self.agent_log
 
     def admit(self, *grants: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ async def test_from_one_command_to_a_shell(broker: Broker, newname: Stranger, ex
     assert newname.agent and newname.agent.poll() is None
 
     newname.admit(terminal_grant())
-    newname.wait_online(seconds=5)
+    newname.wait_online()
     port = broker.host(newname.name)["tunnel_port"]
     until(lambda: f"Allocated port {port} for remote forward" in newname.agent_log, "the client was told its port")
     until(lambda: events(broker, "host.key_pinned", newname.name), "its host key was read")
@@ -109,7 +109,7 @@ def test_approved_by_a_command(broker: Broker, newname: Stranger):
     newname.pair()
     newname.shown()
     broker.manage("approve_host", newname.name)
-    newname.wait_online(seconds=5)
+    newname.wait_online()
 
 
 def test_it_comes_back_like_any_host(broker: Broker, newname: Stranger):
@@ -151,7 +151,7 @@ async def test_a_terminal_before_its_host_key_is_known(broker: Broker, newname: 
     newname.admit(terminal_grant())
     newname.wait_online()
     terminal = await open_terminal(broker, newname.name)
-    assert await terminal.closed(10) == 4412
+    assert await terminal.closed() == 4412
     assert "is not known yet" in terminal.close_reason
     assert events(broker, "host.key_pinned", newname.name) == []
     newname.start_sshd()
@@ -209,7 +209,7 @@ def test_the_same_key_waits_once(newname: Stranger):
     newname.shown()
     first = newname.agent
     newname.pair()
-    assert first and first.wait(10) == 255
+    assert first and first.wait(30 * SCALE) == 255
     assert "replaced by a new connection with the same key" in newname.agent_log
     assert newname.agent and newname.agent.poll() is None
 
@@ -317,4 +317,4 @@ def _admit(newname: Stranger, client: Program, *, online: bool = True) -> None:
     newname.enrollment["fingerprint"] = BANNER.search(client.output)[1]  # type: ignore[index]
     newname.approve()
     if online:
-        newname.wait_online(seconds=5)
+        newname.wait_online()

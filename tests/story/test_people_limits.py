@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncssh
 import pytest
 
-from tests.story.broker import Broker
+from tests.story.broker import SCALE, Broker, soon
 from tests.story.client import Client, known_client
 from tests.story.machine import LOGIN, Machine, machine, ssh_grant
 from tests.story.terminal import shell
@@ -62,7 +61,11 @@ async def test_sessions_of_one_connection(broker: Broker, brokered: asyncssh.SSH
     running[0].close()
     await running[0].wait_closed()
     assert (await brokered.run("echo again")).stdout == "again\n"
-    assert broker.audit("session.refused")[0]["detail"]["reason"] == "at most 10 sessions in one connection"
+    await soon(lambda: "at most 10 sessions in one connection" in refusals(broker, "session"), "it is on record")
+
+
+def refusals(broker: Broker, what: str) -> list[str]:
+    return [event["detail"]["reason"] for event in broker.audit(f"{what}.refused")]
 
 
 async def test_ten_thousand_channels(
@@ -83,8 +86,9 @@ async def test_ten_thousand_channels(
         opened += sum(await asyncio.gather(*(knock() for _ in range(100))))
     assert opened == 50
     assert broker.rss() - before < 30 * MEGABYTE
-    noted = [event for event in broker.audit("forward.refused") if "at most 50" in event["detail"]["reason"]]
-    assert len(noted) == 1, "once for a connection"
+    reason = "at most 50 ways to hosts in one connection"
+    await soon(lambda: reason in refusals(broker, "forward"), "it is on record")
+    assert refusals(broker, "forward").count(reason) == 1, "once for a connection"
     # On another host: fifty clients that do not log in are more than this one's sshd has patience for (MaxStartups).
     async with shell(broker, "web1") as terminal:
         await terminal.run("echo $((6*7))")
@@ -117,7 +121,7 @@ async def test_a_client_that_never_reads_with_an_endless_window(
 async def test_garbage_instead_of_sftp(brokered: asyncssh.SSHClientConnection):
     channel, _ = await brokered.create_session(asyncssh.SSHClientSession, subsystem="sftp", encoding=None)
     channel.write(b"\xff" * 1000)
-    await asyncio.wait_for(channel.wait_closed(), 10)
+    await asyncio.wait_for(channel.wait_closed(), 30 * SCALE)
     assert (await brokered.run("echo alive")).stdout == "alive\n"
 
 
@@ -144,10 +148,8 @@ async def test_a_host_that_is_lost_ends_what_goes_there(broker: Broker, tmp_path
             reader, _ = await jump.open_connection("goner1", 22)
             assert (await reader.readline()).startswith(b"SSH-2.0-")
             goner.stop_agents()
-            begun = time.monotonic()
-            assert (await asyncio.wait_for(process.wait(), 15)).exit_status == 255
-            await asyncio.wait_for(reader.read(), 15)
-            assert time.monotonic() - begun < 15
+            assert (await asyncio.wait_for(process.wait(), 30 * SCALE)).exit_status == 255
+            await asyncio.wait_for(reader.read(), 30 * SCALE)
             with pytest.raises(asyncssh.ChannelOpenError, match="goner1 is offline"):
                 await jump.open_connection("goner1", 22)
             done = await connection.run("true")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.story.broker import Broker, soon, until
+from tests.story.broker import SCALE, Broker, soon, until
 from tests.story.client import Client, known_client
 from tests.story.machine import LOGIN, PROMPT, Machine, machine
 from tests.story.terminal import Terminal, open_socket, shell
@@ -19,8 +19,8 @@ from tests.story.test_agent_shell import Terminal as Screen
 pytestmark = pytest.mark.sshd
 SHARING = {"person": "alice", "logins": [LOGIN], "capabilities": ["terminal", "share"]}
 OBSERVING = {"person": "charlie", "logins": [LOGIN], "capabilities": ["observe"]}
-SOON_S = 6
-"""What is not allowed any more has ended: a round of re-checks, and a little."""
+SOON_S = 30
+"""What is not allowed any more has ended: it takes a round of re-checks, and a busy machine its time."""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ async def test_a_session_of_stock_ssh_is_watched_and_driven_from_the_portal(
             assert await bob.closed() == 4403 and bob.close_reason == "alice asked you to leave"
         await asyncio.to_thread(alice.shows, "brokerd: bob left")
         alice.type("exit\r")
-        await asyncio.to_thread(alice.process.wait, 10)
+        await asyncio.to_thread(alice.process.wait, 30 * SCALE)
     await soon(lambda: ("session.ended", "alice") in on_record(broker, session), "its end is on record")
     assert on_record(broker, session) == [
         ("session.opened", "alice"),
@@ -212,7 +212,11 @@ async def test_a_guest_watches(broker: Broker, host: Machine):
             assert [item["is_guest"] for item in told["items"]] == [False, True] and told["asking"] == []
             await api(broker, "DELETE", f"/sessions/{terminal.id}/shares/{link['id']}")
             assert await eve.closed() == 4403
-        joined_events = [item for item in broker.audit("session.joined") if item["session"] == terminal.id]
+
+        def joins() -> list[dict[str, Any]]:
+            return [item for item in broker.audit("session.joined") if item["session"] == terminal.id]
+
+        joined_events = await soon(joins, "it is on record")
         assert [(item["person"], item["detail"]["guest"]) for item in joined_events] == [("", "eve")]
 
 
@@ -273,5 +277,5 @@ async def test_a_slow_watcher_is_skipped_forward_and_slows_nobody(broker: Broker
             await bob.ack()
             gap = await bob.until_message("gap")
             assert gap["reason"] == "slow" and await bob.until_message("screen")
-            await bob.until(b"done", 20)
+            await bob.until(b"done")
             assert len(bob.output) < size // 10

@@ -98,6 +98,7 @@ async def test_typing_into_a_flood(
     folder = tmp_path_factory.mktemp("flood")
     (folder / "flood").write_bytes(FLOOD)
     async with page(broker, "web1") as it:
+        (folder / "typed").touch()  # its program may be later than the flood
         typed_from, shown_from = await become(it, f"(cat {folder}/flood &); exec cat > {folder}/typed")
         it.fates.extend(fates)
         it.leave()

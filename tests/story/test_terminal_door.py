@@ -12,6 +12,7 @@ from websockets import InvalidStatus
 
 from tests.story.broker import Broker
 from tests.story.browser import Browser
+from tests.story.hasty import TICKET_S
 from tests.story.machine import Machine
 from tests.story.terminal import Terminal, open_socket, reattach, request_session, request_ticket, shell
 
@@ -170,6 +171,6 @@ async def test_one_who_waits_too_long(hasty_broker: Broker, hasty1: Machine):
     opened = await request_session(hasty_broker, "hasty1")
     silent = Terminal(await open_socket(opened["socket"], hasty_broker))
     assert await silent.closed() == 4408
-    assert silent.close_reason == "attach was not sent within 2 s"
+    assert silent.close_reason == f"attach was not sent within {TICKET_S} s"
     code, _ = await answer(hasty_broker, opened, attach())
     assert code == 4401

@@ -10,12 +10,16 @@ import pytest
 
 from tests.story.broker import Broker, soon
 from tests.story.browser import Browser
+from tests.story.conftest import HASTY
 from tests.story.machine import LOGIN, Machine, terminal_grant
 from tests.story.terminal import Terminal, open_socket, open_terminal, shell
 
 pytestmark = pytest.mark.sshd
-SOON_S = 5
-"""Within which every withdrawal must have ended the terminals that it concerns."""
+SOON_S = 30
+"""Within which every withdrawal must have ended the terminals that it concerns: seconds, and a busy machine's time."""
+
+OPENS_S = 8
+"""Long enough for a terminal to open, whatever else the machine does."""
 
 
 async def in_thread(call: Any, *arguments: Any) -> Any:
@@ -32,8 +36,7 @@ async def ended(broker: Broker, terminal: Terminal, code: int, reason: str) -> N
     assert await terminal.closed(SOON_S) == code
     assert reason in terminal.close_reason
     assert terminal.messages[-1]["type"] == "closing"
-    row = await in_thread(broker.session, terminal.id)
-    assert row["state"] == "ended"
+    row = await in_thread(broker.ended, terminal.id)
     assert row["reason"].startswith(terminal.close_reason[:100])
     told = await in_thread(
         lambda: broker.api("GET", f"/audit?event=session.ended&session={terminal.id}", person="auditor")["items"]
@@ -96,10 +99,10 @@ async def test_when_the_grant_is_revoked(broker: Broker, fresh: Machine):
 
 async def test_when_the_grant_expires(broker: Broker, fresh: Machine):
     fresh.bring_up()
-    until = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    until = (datetime.now(UTC) + timedelta(seconds=OPENS_S)).isoformat()
     await grant(broker, person="alice", host=fresh.name, valid_until=until)
     async with shell(broker, fresh.name) as terminal:
-        assert await terminal.closed(3 + SOON_S) == 4403
+        assert await terminal.closed(OPENS_S + SOON_S) == 4403
         await ended(broker, terminal, 4403, "is not valid at this time")
 
 
@@ -158,7 +161,9 @@ async def test_when_the_login_that_opened_it_ends(broker: Broker, web1: Machine)
 
 
 async def test_limits(hasty_broker: Broker, hasty1: Machine):
-    """Grace 2 s, idle 3 s, longest 5 s; one terminal for each, at once."""
+    """One terminal for each, at once."""
+    idle_s, longest_s = HASTY["BROKERD_IDLE_TIMEOUT"], HASTY["BROKERD_MAX_SESSION"]
+    lost = f"nobody came back within {HASTY['BROKERD_SESSION_GRACE']} s"
     left, idle, busy = await asyncio.gather(*(open_terminal(hasty_broker, "hasty1") for _ in range(3)))
     await left.drop()
 
@@ -170,11 +175,10 @@ async def test_limits(hasty_broker: Broker, hasty1: Machine):
     typist = asyncio.create_task(typing())
     try:
         await asyncio.gather(
-            ended(hasty_broker, idle, 4411, "nothing was typed for 3 s"),
-            soon(lambda: hasty_broker.session(left.id)["reason"] == "nobody came back within 2 s", "the grace is over"),
+            ended(hasty_broker, idle, 4411, f"nothing was typed for {idle_s} s"),
+            soon(lambda: hasty_broker.session(left.id)["reason"] == lost, "the grace is over"),
         )
-        assert busy.close_code is None
-        await ended(hasty_broker, busy, 4411, "it reached the longest time that is allowed, 5 s")
+        await ended(hasty_broker, busy, 4411, f"it reached the longest time that is allowed, {longest_s} s")
     finally:
         typist.cancel()
         await asyncio.gather(typist, return_exceptions=True)

@@ -30,7 +30,7 @@ async def flood(it: Page, command: str) -> None:
     it.rate = RATE
     begin = it.offset
     await it.run(command)
-    await it.wait(lambda: it.offset > begin + 150_000, "a flood")
+    await it.wait(lambda: it.offset > begin + MOST_IN_FLIGHT, "a flood, and more of it than any window takes")
 
 
 async def test_the_prompt_comes_back(broker: Broker, web1: Machine):

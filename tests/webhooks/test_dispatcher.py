@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from terminals.models import Delivery, Webhook
@@ -69,7 +70,7 @@ async def rows(**wanted: Any) -> int:
 
 async def settled(check: Callable[[], Any]) -> Any:
     """Wait for a check that asks the database."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (answer := await in_database(check)()):
             await asyncio.sleep(0.02)
     return answer
@@ -133,8 +134,8 @@ async def test_refusals_are_tried_again_and_the_order_holds(there):
 
 async def test_an_answer_that_comes_too_late_counts_as_none(there):
     await hook(there)
-    there.answers = [late(0.6)]
-    async with Dispatcher(timeout_s=0.3):
+    there.answers = [late(4)]
+    async with Dispatcher(timeout_s=2):
         await opened("web1")
         await until(lambda: len(there.messages) == 2)
         await settled(Delivery.objects.filter(delivered_at__isnull=False, attempts=2).exists)
@@ -143,18 +144,17 @@ async def test_an_answer_that_comes_too_late_counts_as_none(there):
 async def test_dead_receivers_hold_up_nobody(there, monkeypatch):
     """More of them than may be in flight at once; each hangs for as long as it can."""
     monkeypatch.setattr(dispatcher, "MAX_IN_FLIGHT", 4)
-    monkeypatch.setattr(queue, "FIRST_RETRY_S", 60)
+    monkeypatch.setattr(queue, "FIRST_RETRY_S", 600)
     async with receiver(answer=hang) as dead:
         for number in range(6):
             await hook(dead, name=f"dead{number}")
         await hook(there)
-        async with Dispatcher(timeout_s=0.5):
+        async with Dispatcher(timeout_s=2):
             await opened("web1")
-            await until(lambda: told(there) == ["web1"], seconds=5)
+            await until(lambda: told(there) == ["web1"])
             await opened("web2", "web3")
-            begun = time.monotonic()
             await until(lambda: told(there) == ["web1", "web2", "web3"])
-            assert time.monotonic() - begun < 10, "the dead are in their back-off"
+            assert len(dead.messages) <= 6, "the dead are in their back-off"
 
 
 async def test_no_more_than_so_many_are_in_flight(monkeypatch):
@@ -218,12 +218,17 @@ async def test_stopping_does_not_wait_for_a_receiver(there):
 
 
 async def test_a_host_that_goes_and_comes(there, monkeypatch):
-    monkeypatch.setattr(damping, "SETTLE_S", 0.3)
+    monkeypatch.setattr(damping, "SETTLE_S", 1)
+
+    @transaction.atomic
+    def blip() -> None:
+        happen(Event.TUNNEL_CLOSED, host="blip", reason="replaced")
+        happen(Event.TUNNEL_OPENED, host="blip")
+
     await hook(there, events=["host.online", "host.offline"])
     async with Dispatcher():
         for _ in range(3):
-            await in_database(partial(happen, Event.TUNNEL_CLOSED, host="blip", reason="replaced"))()
-            await in_database(partial(happen, Event.TUNNEL_OPENED, host="blip"))()
+            await in_database(blip)()
         await in_database(partial(happen, Event.TUNNEL_CLOSED, host="gone", reason="no sign of life"))()
         await until(lambda: there.messages)
         await in_database(partial(happen, Event.TUNNEL_OPENED, host="gone"))()
@@ -276,7 +281,7 @@ async def test_an_error_of_ours_ends_neither_broker_nor_webhooks(there, monkeypa
     monkeypatch.setattr(dispatcher.Sender, "send", failing("send", send))
     async with Dispatcher():
         await opened("web1", "web2")
-        await until(lambda: taken(there) == ["web1", "web2"], seconds=10)
+        await until(lambda: taken(there) == ["web1", "web2"])
         await settled(lambda: Delivery.objects.filter(delivered_at__isnull=False).count() == 2)
     assert fails == {"look": 0, "send": 0, "note": 0, "due": 0}
 

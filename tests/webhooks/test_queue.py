@@ -153,9 +153,9 @@ def test_a_disabled_webhook_is_sent_nothing(chat):
 
 
 def test_back_off_and_giving_up(chat):
+    now = begun = timezone.now()
     open_sessions("web1", "web2")
     look(since=0)
-    now = begun = timezone.now()
     pauses = []
     while (row := Delivery.objects.first()).next_attempt_at:
         (order,) = take(now := row.next_attempt_at + timedelta(seconds=1))

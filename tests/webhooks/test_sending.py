@@ -34,7 +34,7 @@ def order(url: str, **changes) -> Order:
     return replace(made, **changes)
 
 
-async def send(url: str, timeout_s: float = 5, **changes) -> Outcome:
+async def send(url: str, timeout_s: float = 30, **changes) -> Outcome:
     async with Sender(timeout_s) as sender:
         return await sender.send(order(url, **changes))
 
@@ -93,9 +93,7 @@ async def test_redirects_are_not_followed(there, code):
 @pytest.mark.parametrize("answer", [hang, drip])
 async def test_one_that_does_not_answer(there, answer):
     there.answer = answer
-    begun = time.monotonic()
-    assert await send(there.url, 0.3) == Outcome(None, "no answer within 0.3 s")
-    assert time.monotonic() - begun < 3
+    assert await send(there.url, 2) == Outcome(None, "no answer within 2 s")
     assert len(there.messages) == 1
 
 
@@ -145,7 +143,7 @@ async def test_a_name_that_is_nobodys(monkeypatch):
 
 async def test_a_lookup_that_hangs_is_within_the_time(monkeypatch):
     answers = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answers.wait(20))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answers.wait(120))
     assert await send("http://slow.invalid/", 0.2) == Outcome(None, "no answer within 0.2 s")
     assert not answers.is_set()
     answers.set()
@@ -155,14 +153,15 @@ async def test_lookups_that_hang_keep_neither_others_waiting_nor_the_broker_from
     answers, known = threading.Event(), socket.getaddrinfo
 
     def slowly(host: str, *args: Any, **kwargs: Any) -> Any:
-        return known(host, *args, **kwargs) if host == "127.0.0.1" else answers.wait(20)
+        return known(host, *args, **kwargs) if host == "127.0.0.1" else answers.wait(120)
 
     monkeypatch.setattr(socket, "getaddrinfo", slowly)
-    async with Sender(0.5) as sender:
+    others = set(threading.enumerate())
+    async with Sender(3) as sender:
         hanging = [sender.send(order(f"http://slow{number}.invalid/")) for number in range(8)]
         *_, good = await asyncio.gather(*hanging, sender.send(order(there.url)))
         assert good == Outcome(204)
-    stuck = [thread for thread in threading.enumerate() if thread.name == "brokerd-call"]
+    stuck = [thread for thread in set(threading.enumerate()) - others if thread.name == "brokerd-call"]
     assert len(stuck) == 8 and all(thread.daemon for thread in stuck)
     answers.set()
 
