@@ -32,7 +32,7 @@ export class Solo {
     const isGuest = document.body.dataset.person === "";
     this.#habits = new Habits({ api: { savePreferences: (values) => this.#save(values, isGuest) }, active: () => this.#pane });
     this.#bar = new Bar(
-      (action) => this.#actFromBar(action),
+      (action) => this.#act(action),
       () => this.#pane.focus(),
     );
     this.#pane = new Pane({
@@ -85,12 +85,6 @@ export class Solo {
   #act(action) {
     if (Object.hasOwn(this.#actions, action)) this.#actions[action]();
     else if (!this.#habits.act(action)) this.#pane.act(action);
-  }
-
-  /** As in workspace.js: as it closes, a dialog gives the keyboard back to whom it took it from. */
-  #actFromBar(action) {
-    this.#pane.focus();
-    this.#act(action);
   }
 
   #show() {

@@ -16,11 +16,17 @@ export class Bar {
   #state = document.getElementById("state");
   #latency = document.getElementById("latency");
 
-  /** `onAction(name)` hears of its buttons, `onLeft()` that the keyboard should go back to the terminal. */
+  /**
+   * `onAction(name)` hears of its buttons, `onLeft()` that the keyboard should go back to the terminal: before an action as
+   * well. A dialog gives the keyboard back to whom it took it from as it closes, and only later says so: that be the
+   * terminal, so that no key is lost which follows Esc at once.
+   */
   constructor(onAction, onLeft) {
     this.#bar.addEventListener("click", (event) => {
       const action = event.target.closest("[data-action]")?.dataset.action;
-      if (action) onAction(action);
+      if (!action) return;
+      onLeft();
+      onAction(action);
     });
     this.#bar.addEventListener("keydown", (event) => {
       if (event.key === "Escape") onLeft();

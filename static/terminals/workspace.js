@@ -30,7 +30,7 @@ export class Workspace {
   #chooser = new Chooser(this.#api);
   #broadcast = new Broadcast(() => this.#show(this.#shown));
   #bar = new Bar(
-    (action) => this.#actFromBar(action),
+    (action) => this.#act(action),
     () => this.#active.focus(),
   );
   #strip = new TabStrip({
@@ -195,13 +195,6 @@ export class Workspace {
     else if (!this.#habits.act(action)) this.#active.act(action);
   }
 
-  /** A dialog gives the keyboard back to whom it took it from as it closes, and only later says so: that be the
-   * terminal, so that no key is lost which follows Esc at once. */
-  #actFromBar(action) {
-    this.#active.focus();
-    this.#act(action);
-  }
-
   #onKey(event) {
     const action = shortcut(event);
     if (action === null || action === "paste" || isAsking()) return; // the browser turns the keys into a paste event
@@ -264,7 +257,7 @@ export class Workspace {
 
   /** Closes panes, after a question where shells run in them. */
   async #close(panes) {
-    this.#active.focus(); // as in #actFromBar
+    this.#active.focus(); // the dialog gives the keyboard back to it, as in Bar
     const running = panes.filter((pane) => pane.hasShell);
     const answer = running.length === 0 ? "keep" : await askToEnd(running);
     if (answer !== "end" && answer !== "keep") {
